@@ -340,8 +340,20 @@ impl BuildId {
         (!only_dots && text.len() <= 256 && text.chars().all(is_safe)).then_some(Self(text))
     }
 
+    /// Returns a number as an ID of 32 hexadecimal digits.
+    pub(crate) fn of_number(number: u128) -> Self {
+        Self(format!("{number:032x}"))
+    }
+
     /// Returns the ID as text.
     pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Finds an ID in a map by its text.
+impl std::borrow::Borrow<str> for BuildId {
+    fn borrow(&self) -> &str {
         &self.0
     }
 }

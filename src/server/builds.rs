@@ -41,7 +41,7 @@ impl From<&StoredBuild> for ServerBuild {
     fn from(build: &StoredBuild) -> Self {
         Self {
             order: build.seq,
-            id: build.id.clone(),
+            id: build.id.to_string(),
             image: build.location.short(),
             owner: build.location.owner.to_string(),
             status: build.status.as_str().to_owned(),
@@ -79,10 +79,10 @@ pub(super) fn start(app: &Arc<App>, id: &str, payload: &[u8]) -> Result<Response
     }
     let build =
         StoredBuild { status: BuildStatus::Building, started_at: Some(app.clock.now()), ..build };
-    let response = build.to_wire(app.form);
+    let (id, response) = (build.id.clone(), build.to_wire(app.form));
     store.commit(vec![StateChange::Build(build)])?;
     drop(store);
-    worker::spawn(app, id);
+    worker::spawn(app, &id);
     reply(StatusCode::OK, &response)
 }
 

@@ -12,7 +12,7 @@ use super::model::{BuildStatus, StoredBuild, UnixMillis};
 use super::state::{ServerState, StateChange};
 use super::upload::delete_contexts;
 use crate::api::wire::Page;
-use crate::base::name::Owner;
+use crate::base::name::{BuildId, Owner};
 
 /// `GET /images`: pages of logical images, each with all its rows.
 pub(super) fn list(app: &App, uri: &Uri) -> Result<Response, Refusal> {
@@ -55,11 +55,11 @@ pub(super) fn delete(app: &App, name: &str, tag: &str, uri: &Uri) -> Result<Resp
         return Err(Refusal::forbidden("Only platform admins can delete platform images"));
     }
     let waiting = store.state().builds_at(&location).filter(|b| b.status == BuildStatus::Uploading);
-    let contexts: Vec<String> = waiting.map(|build| build.id.clone()).collect();
+    let contexts: Vec<BuildId> = waiting.map(|build| build.id.clone()).collect();
     store.commit(changes)?;
     drop(store);
     // Most were never uploaded.
-    delete_contexts(app, contexts.iter().map(String::as_str));
+    delete_contexts(app, &contexts);
     let message = format!("Image {name}:{tag} deleted");
     reply(StatusCode::OK, &json!({ "success": true, "message": message }))
 }

@@ -64,7 +64,7 @@ fn context_build(
     let mut answer = response(&build, store.state());
     let ttl = app.upload_ttl.as_secs().cast_signed();
     let expires = order.at.seconds().saturating_add(ttl);
-    let path = upload::signed_path(store.key(), &build.id, expires);
+    let path = upload::signed_path(store.key(), build.id.as_str(), expires);
     answer.upload_url = Some(format!("{}{path}", app.url_for(headers)));
     answer.expires_in = Some(ttl);
     let short = build.location.short();

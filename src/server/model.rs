@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::error::ServerError;
 use super::location::Location;
 use crate::api::wire::{Artifact, BuildStatusResponse, ImageResponse};
-use crate::base::name::{Owner, Platform};
+use crate::base::name::{BuildId, Owner, Platform};
 
 /// A point in time, in milliseconds since 1970.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -47,10 +47,10 @@ impl fmt::Display for UnixMillis {
 ///
 /// # Errors
 /// Fails if the operating system provides no random numbers.
-pub(super) fn new_id() -> Result<String, ServerError> {
+pub(super) fn new_id() -> Result<BuildId, ServerError> {
     let mut bytes = [0; 16];
     getrandom::fill(&mut bytes).map_err(ServerError::Random)?;
-    Ok(format!("{:032x}", u128::from_be_bytes(bytes)))
+    Ok(BuildId::of_number(u128::from_be_bytes(bytes)))
 }
 
 /// The status of a build, as the API writes it.
@@ -115,9 +115,9 @@ pub(super) enum StoredOrigin {
 pub(super) struct StoredBuild {
     /// Position in the order in which builds were initiated.
     pub(super) seq: u64,
-    pub(super) id: String,
-    /// ID of its only artifact.
-    pub(super) artifact: String,
+    pub(super) id: BuildId,
+    /// ID of its only artifact, which has the form of a build ID.
+    pub(super) artifact: BuildId,
     #[serde(rename = "place")]
     pub(super) location: Location,
     pub(super) platform: Platform,
@@ -140,7 +140,7 @@ pub(super) struct StoredImage {
     #[serde(rename = "place")]
     pub(super) location: Location,
     /// ID of the build that made it.
-    pub(super) build: String,
+    pub(super) build: BuildId,
     pub(super) visibility: StoredVisibility,
     pub(super) pushed_at: UnixMillis,
     #[serde(skip_serializing_if = "Option::is_none", default)]
@@ -166,7 +166,7 @@ impl StoredBuild {
     pub(super) fn to_wire(&self, form: ArtifactForm) -> BuildStatusResponse {
         let text = |stamp: Option<UnixMillis>| stamp.map(|stamp| stamp.to_string());
         BuildStatusResponse {
-            id: self.id.clone(),
+            id: self.id.to_string(),
             image_name: Some(self.location.name.to_string()),
             image_tag: Some(self.location.tag.to_string()),
             status: self.status.as_str().to_owned(),
@@ -174,7 +174,7 @@ impl StoredBuild {
             started_at: text(self.started_at),
             completed_at: text(self.completed_at),
             artifacts: Some(vec![Artifact {
-                id: Some(self.artifact.clone()),
+                id: Some(self.artifact.to_string()),
                 artifact_type: Some(form.artifact_type.to_owned()),
                 status: Some(self.status.as_str().to_owned()),
                 full_image_path: Some(form.path(&self.location)),
@@ -202,7 +202,7 @@ impl StoredBuild {
             Owner::Platform => (None, "platform"),
         };
         ImageResponse {
-            id: self.artifact.clone(),
+            id: self.artifact.to_string(),
             artifact_type: Some(form.artifact_type.to_owned()),
             image_name: self.location.name.to_string(),
             image_tag: self.location.tag.to_string(),
@@ -234,8 +234,8 @@ mod tests {
     #[test]
     fn ids_are_valid_in_a_url() {
         let id = new_id().unwrap();
-        assert_eq!(id.len(), 32);
-        assert!(crate::base::name::BuildId::new(&id).is_some());
+        assert_eq!(id.as_str().len(), 32);
+        assert_eq!(BuildId::new(id.as_str()).as_ref(), Some(&id));
         assert_ne!(id, new_id().unwrap());
     }
 }

@@ -11,7 +11,7 @@ use super::model::{
     ArtifactForm, BuildStatus, StoredBuild, StoredImage, StoredVisibility, UnixMillis,
 };
 use crate::api::wire::ImageResponse;
-use crate::base::name::Owner;
+use crate::base::name::{BuildId, Owner};
 
 /// A change of the state. It contains the complete new value, so that applying it twice is harmless.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,7 +28,7 @@ pub(super) enum StateChange {
 pub(super) struct ServerState {
     /// Sorted by `seq`, so that a page is found without a scan.
     builds: Vec<StoredBuild>,
-    ids: HashMap<String, u64>,
+    ids: HashMap<BuildId, u64>,
     index: LocationIndex,
     next: u64,
 }
@@ -53,7 +53,7 @@ impl ServerState {
     }
 
     fn put_build(&mut self, build: StoredBuild) {
-        self.next = self.next.max(build.seq + 1);
+        self.next = self.next.max(build.seq.saturating_add(1));
         self.ids.insert(build.id.clone(), build.seq);
         let known = self.position(build.seq);
         if let Ok(at) = known
@@ -208,8 +208,8 @@ mod tests {
     fn build(seq: u64, name: &str, status: BuildStatus) -> StoredBuild {
         StoredBuild {
             seq,
-            id: format!("b{seq}"),
-            artifact: format!("a{seq}"),
+            id: BuildId::new(format!("b{seq}")).unwrap(),
+            artifact: BuildId::new(format!("a{seq}")).unwrap(),
             location: Location {
                 owner: Owner::Personal,
                 name: name.parse().unwrap(),
@@ -305,7 +305,7 @@ mod tests {
     fn by_scan(state: &ServerState) -> (usize, Vec<String>) {
         let image =
             |location: &Location| state.index.images().find(|image| image.location == *location);
-        let seq = |id: &str| state.builds.iter().find(|build| build.id == id).map(|b| b.seq);
+        let seq = |id: &BuildId| state.builds.iter().find(|build| build.id == *id).map(|b| b.seq);
         let mut taken: Vec<String> =
             state.index.images().map(|image| image.location.short()).collect();
         let active = state.builds.iter().filter(|build| build.status.is_active());

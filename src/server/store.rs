@@ -46,6 +46,11 @@ struct SnapshotFile {
     changes: Vec<StateChange>,
 }
 
+#[derive(Deserialize)]
+struct SnapshotVersion {
+    version: u64,
+}
+
 impl ServerStore {
     /// Creates a state that is not stored on disk.
     ///
@@ -159,15 +164,11 @@ fn read_snapshot(dir: &WorkDir) -> Result<Option<(ServerState, [u8; 32])>, Serve
         |line: usize, message: String| ServerError::Corrupt { path: path.clone(), line, message };
     let json = |error: serde_json::Error| corrupt(error.line(), error.to_string());
     // The version is checked first: a file of a newer version is not corrupt.
-    let value: serde_json::Value = serde_json::from_slice(&text).map_err(json)?;
-    match value["version"].as_u64() {
-        Some(VERSION) => {}
-        Some(found) if found > VERSION => {
-            return Err(ServerError::Newer { path, found, known: VERSION });
-        }
-        _ => return Err(corrupt(1, "the version is missing".to_owned())),
+    let SnapshotVersion { version } = serde_json::from_slice(&text).map_err(json)?;
+    if version > VERSION {
+        return Err(ServerError::Newer { path, found: version, known: VERSION });
     }
-    let snapshot: SnapshotFile = serde_json::from_value(value).map_err(json)?;
+    let snapshot: SnapshotFile = serde_json::from_slice(&text).map_err(json)?;
     let key = blake3::Hash::from_hex(&snapshot.key)
         .map_err(|_| corrupt(1, "the key is not 64 hex digits".to_owned()))?;
     let mut state = ServerState::default();
@@ -221,6 +222,44 @@ mod tests {
             panic!()
         };
         assert_eq!(line, 2);
+    }
+
+    #[test]
+    fn an_id_that_is_a_path_is_an_error() {
+        let location = r#"{"owner": "personal", "name": "app", "tag": "v1"}"#;
+        let build = |id: &str, artifact: &str| {
+            format!(
+                r#"{{"build": {{"seq": 18446744073709551615, "id": "{id}", "artifact": "{artifact}",
+                "place": {location}, "platform": "linux/amd64", "visibility": null,
+                "origin": {{"context": {{"dockerfile_path": "Dockerfile", "uploaded": 1}}}},
+                "status": "BUILDING", "created_at": 0}}}}"#
+            )
+        };
+        let image = |id: &str| {
+            format!(
+                r#"{{"image": {{"place": {location}, "build": "{id}", "visibility": "PRIVATE",
+                "pushed_at": 0}}}}"#
+            )
+        };
+        let open = |change: &str| {
+            let dir = tempfile::tempdir().unwrap();
+            let key = "0".repeat(64);
+            let snapshot = format!(r#"{{"version": 1, "key": "{key}", "changes": [{change}]}}"#);
+            fs::write(dir.path().join("state.json"), snapshot).unwrap();
+            let of_snapshot = ServerStore::open(dir.path()).map(|_| ());
+            fs::remove_file(dir.path().join("state.json")).unwrap();
+            let line = format!("[{}]\n", change.replace('\n', " "));
+            fs::write(dir.path().join("changes.jsonl"), line).unwrap();
+            [of_snapshot, ServerStore::open(dir.path()).map(|_| ())]
+        };
+        assert!(open(&build("b-1", "a-1")).iter().all(Result::is_ok));
+        assert!(open(&image("b-1")).iter().all(Result::is_ok));
+        for change in [build("../../x", "a-1"), build("b-1", "../../x"), image("../../x")] {
+            for result in open(&change) {
+                let error = result.unwrap_err().to_string();
+                assert!(error.contains("`../../x` is not a build ID"), "{error}");
+            }
+        }
     }
 
     #[test]

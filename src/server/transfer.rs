@@ -18,7 +18,7 @@ use super::state::{ServerState, StateChange};
 use super::traffic::Ticket;
 use super::worker;
 use crate::api::wire::BuildImageResponse;
-use crate::base::name::Owner;
+use crate::base::name::{BuildId, Owner};
 
 /// Handles one source, or a list whose response has no room for the failure of a single source.
 pub(super) fn all_or_none(
@@ -46,14 +46,13 @@ pub(super) fn all_or_none(
     }
     let first = builds.first().ok_or_else(|| Refusal::internal("a transfer without a source"))?;
     let mut answer = response(first, store.state());
-    answer.build_ids = Some(builds.iter().map(|build| build.id.clone()).collect());
+    answer.build_ids = Some(builds.iter().map(|build| build.id.to_string()).collect());
+    let ids: Vec<BuildId> = builds.iter().map(|build| build.id.clone()).collect();
     let short: Vec<String> = builds.iter().map(|build| build.location.short()).collect();
     store.commit(builds.into_iter().map(StateChange::Build).collect())?;
     drop(store);
     app.traffic().initiated(ticket, short.join(","));
-    for id in answer.build_ids.iter().flatten() {
-        worker::spawn(app, id);
-    }
+    ids.iter().for_each(|id| worker::spawn(app, id));
     reply(StatusCode::CREATED, &answer)
 }
 
@@ -69,9 +68,6 @@ pub(super) fn one_by_one(
     let (mut results, mut accepted) = (Vec::new(), Vec::new());
     for source in sources {
         let outcome = accept_one(app, order, source, &mut accepted);
-        if let Ok(build) = &outcome {
-            worker::spawn(app, &build.build_id);
-        }
         results.push(result(source, &outcome, shape));
     }
     let short: Vec<String> = accepted.iter().map(Location::short).collect();
@@ -84,10 +80,10 @@ pub(super) fn one_by_one(
     reply(StatusCode::CREATED, &answer)
 }
 
-/// Accepts the transfer of one source of a list. `accepted` are the locations of the transfers that
+/// Accepts and starts the transfer of one source of a list. `accepted` are the locations of the transfers that
 /// were accepted before it.
 fn accept_one(
-    app: &App,
+    app: &Arc<App>,
     order: &Order,
     source: &str,
     accepted: &mut Vec<Location>,
@@ -103,8 +99,10 @@ fn accept_one(
         app.traffic().draw_images(key, 1)?;
     }
     let answer = response(&build, store.state());
-    let location = build.location.clone();
+    let (id, location) = (build.id.clone(), build.location.clone());
     store.commit(vec![StateChange::Build(build)])?;
+    drop(store);
+    worker::spawn(app, &id);
     accepted.push(location);
     Ok(answer)
 }
@@ -170,9 +168,9 @@ pub(super) fn quota_text(owner: &Owner, count: usize, quota: u32) -> String {
 pub(super) fn response(build: &StoredBuild, state: &ServerState) -> BuildImageResponse {
     let visibility = state.effective(&build.location, build.visibility);
     BuildImageResponse {
-        build_id: build.id.clone(),
+        build_id: build.id.to_string(),
         full_image_path: Some(build.location.full_path()),
-        build_ids: Some(vec![build.id.clone()]),
+        build_ids: Some(vec![build.id.to_string()]),
         upload_url: None,
         expires_in: None,
         visibility: Some(visibility.as_str().to_owned()),

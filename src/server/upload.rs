@@ -13,6 +13,7 @@ use super::error::Refusal;
 use super::model::{BuildStatus, StoredBuild, StoredOrigin};
 use super::state::StateChange;
 use crate::base::file::AtPath;
+use crate::base::name::BuildId;
 use crate::base::work_dir::{WorkFile, WorkName};
 
 /// Returns the path and query of a URL that permits to upload the context of build `id` until
@@ -42,7 +43,7 @@ fn check_signature(key: &[u8; 32], id: &str, parts: &Parts, now: i64) -> Result<
 }
 
 /// Deletes the contexts of builds, which have ended. One that remains only takes disk space.
-pub(super) fn delete_contexts<'a>(app: &App, ids: impl IntoIterator<Item = &'a str>) {
+pub(super) fn delete_contexts<'a>(app: &App, ids: impl IntoIterator<Item = &'a BuildId>) {
     for id in ids {
         let _ = app.uploads.remove(WorkName::upload(id));
     }
@@ -126,7 +127,7 @@ pub(super) async fn spool(app: &App, body: Body) -> Result<(WorkFile, tokio::fs:
 fn assign(app: &App, id: &str, temp: WorkFile, length: u64) -> Result<Response, Refusal> {
     let mut store = app.store();
     let mut build = waiting_build(store.state().build(id))?.clone();
-    let name = WorkName::upload(id);
+    let name = WorkName::upload(&build.id);
     temp.rename(&name).at("write", &app.uploads.path_of(&name))?;
     if let StoredOrigin::Context { uploaded, .. } = &mut build.origin {
         *uploaded = Some(length);

@@ -7,6 +7,7 @@ use super::app::App;
 use super::model::{BuildStatus, StoredBuild, StoredOrigin};
 use super::state::{ServerState, StateChange};
 use super::{builder, upload};
+use crate::base::name::BuildId;
 
 /// Delay before a failed write of a result is repeated.
 const WRITE_RETRY_DELAY: Duration = Duration::from_secs(1);
@@ -16,7 +17,7 @@ pub(super) fn resume(app: &Arc<App>) {
     let running =
         |build: &&StoredBuild| matches!(build.status, BuildStatus::Pending | BuildStatus::Building);
     let store = app.store();
-    let ids: Vec<String> = store.state().builds().filter(running).map(|b| b.id.clone()).collect();
+    let ids: Vec<BuildId> = store.state().builds().filter(running).map(|b| b.id.clone()).collect();
     sweep(app, |id| store.state().build(id).is_some_and(|build| build.status.is_active()));
     drop(store);
     // The oldest first.
@@ -35,9 +36,9 @@ fn sweep(app: &App, needed: impl Fn(&str) -> bool) {
 }
 
 /// Runs a build to its end, or until the server stops; then the next start resumes it.
-pub(super) fn spawn(app: &Arc<App>, id: &str) {
+pub(super) fn spawn(app: &Arc<App>, id: &BuildId) {
     let guard = RunningGuard::new(app);
-    let (app, id) = (Arc::clone(app), id.to_owned());
+    let (app, id) = (Arc::clone(app), id.clone());
     app.tasks.clone().spawn(async move {
         let _guard = guard;
         let stopping = app.stopping.clone();
@@ -45,7 +46,7 @@ pub(super) fn spawn(app: &Arc<App>, id: &str) {
     });
 }
 
-async fn run(app: &Arc<App>, id: &str) {
+async fn run(app: &Arc<App>, id: &BuildId) {
     let Some(build) = begin(app, id).await else { return };
     let result = match (configured_failure(app, &build), &build.origin) {
         (Some(message), _) => Err(message),
@@ -69,7 +70,7 @@ fn configured_failure(app: &App, build: &StoredBuild) -> Option<String> {
 }
 
 /// Returns the build once it is BUILDING. A transfer is PENDING at first.
-async fn begin(app: &App, id: &str) -> Option<StoredBuild> {
+async fn begin(app: &App, id: &BuildId) -> Option<StoredBuild> {
     commit(app, id, |_, build| match build.status {
         BuildStatus::Pending => {
             let started_at = Some(app.clock.now());
@@ -82,20 +83,21 @@ async fn begin(app: &App, id: &str) -> Option<StoredBuild> {
         _ => Vec::new(),
     })
     .await;
-    let build = app.store().state().build(id).cloned();
+    let build = app.store().state().build(id.as_str()).cloned();
     build.filter(|build| build.status == BuildStatus::Building)
 }
 
 /// Changes a build that is still active. Repeats a failed write until it succeeds.
 async fn commit(
     app: &App,
-    id: &str,
+    id: &BuildId,
     changes: impl Fn(&ServerState, &StoredBuild) -> Vec<StateChange>,
 ) {
     loop {
         {
             let mut store = app.store();
-            let Some(build) = store.state().build(id).filter(|b| b.status.is_active()) else {
+            let Some(build) = store.state().build(id.as_str()).filter(|b| b.status.is_active())
+            else {
                 return;
             };
             let changes = changes(store.state(), build);
