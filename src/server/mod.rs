@@ -21,6 +21,7 @@ pub(crate) mod builds;
 mod clock;
 pub(crate) mod config;
 mod connections;
+mod descriptors;
 mod endpoint;
 pub(crate) mod error;
 pub(crate) mod fault;

@@ -9,6 +9,7 @@ use tokio::io::{AsyncSeekExt, AsyncWriteExt};
 
 use super::app::App;
 use super::body::{drain, query};
+use super::descriptors::open_patiently;
 use super::error::Refusal;
 use super::model::{BuildStatus, StoredBuild, StoredOrigin};
 use super::state::StateChange;
@@ -109,9 +110,13 @@ fn waiting_build(build: Option<&StoredBuild>) -> Result<&StoredBuild, Refusal> {
 ///
 /// Each upload has a file of its own, so that of two uploads for one build, one wins as a whole.
 pub(super) async fn spool(app: &App, body: Body) -> Result<(WorkFile, tokio::fs::File), Refusal> {
-    let temp = app.uploads.temporary(".upload-")?;
+    let open = || {
+        let temp = app.uploads.temporary(".upload-")?;
+        let file = temp.file.try_clone().at("open", &temp.path())?;
+        Ok((temp, file))
+    };
+    let (temp, file) = open_patiently(open).await?;
     let path = temp.path();
-    let file = temp.file.try_clone().at("open", &path)?;
     let mut file = tokio::fs::File::from_std(file);
     let mut chunks = body.into_data_stream();
     while let Some(chunk) = chunks.next().await {

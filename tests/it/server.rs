@@ -11,6 +11,9 @@ use imgplan::test_support::server::{
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
+#[cfg(unix)]
+use crate::support::{TestEnv, wait_until};
+
 /// A server and a client of it.
 pub(crate) struct Service {
     pub(crate) server: Server,
@@ -533,6 +536,49 @@ async fn the_server_counts_requests_over_the_limit() {
     assert_eq!((initiate.accepted, initiate.refused, initiate.peak), (20, 30, 50));
     assert!(counts.log.is_sorted_by_key(|seen| seen.at));
     assert_eq!(counts.log.iter().filter(|seen| seen.image.is_some()).count(), 20);
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn builds_wait_for_file_descriptors() {
+    const BUILDS: usize = 40;
+    let env = TestEnv::at("http://127.0.0.1:9");
+    let args = ["serve", "--listen", "127.0.0.1:0", "--url-file", "url", "--state", "state"];
+    // The server itself needs about 16, and a connection that uploads needs three.
+    let limits = ["initiate=1000/60s", "start=1000/60s", "status=100000/60s"];
+    let limits = limits.iter().flat_map(|limit| ["--limit", limit]);
+    let args = args.into_iter().chain(limits).chain(["--build-time", "0s"]);
+    let mut server = env.call(args).with_descriptors(24).start();
+    wait_until("the server listens", || env.exists("url") || server.has_ended());
+    let url = env.read("url").trim().to_owned();
+    // A connection for each request: idle ones would keep their places.
+    let http = reqwest::Client::builder().pool_max_idle_per_host(0).build().unwrap();
+    let call = async |method: Method, path: String, body: Option<Value>| -> Value {
+        let request = http.request(method, format!("{url}/api/v1{path}")).bearer_auth("key");
+        let request = body.iter().fold(request, |request, body| request.json(body));
+        request.send().await.unwrap().json().await.unwrap()
+    };
+    let text = "x".repeat(1 << 20);
+    let context = archive(&[("real", "FROM scratch\n"), ("large", &text)]);
+    let run = async |index: usize| {
+        let name = format!("app-{index}");
+        let body = json!({ "image_name": name, "image_tag": "v1", "dockerfile_path": "real" });
+        let build = call(Method::POST, "/images/build".to_owned(), Some(body)).await;
+        let (id, put) = (&build["build_id"], build["upload_url"].as_str().unwrap());
+        let path = format!("/images/build/{}", id.as_str().unwrap());
+        let uploaded = http.put(put).body(context.clone()).send().await.unwrap();
+        let (status, text) = (uploaded.status().as_u16(), uploaded.text().await.unwrap());
+        assert_eq!(status, 200, "{text}");
+        let started = json!({ "context_uploaded": true });
+        let mut build = call(Method::POST, format!("{path}/start"), Some(started)).await;
+        while build["status"] == "BUILDING" {
+            build = call(Method::GET, path.clone(), None).await;
+        }
+        assert_eq!(build["status"], "COMPLETED", "{build}");
+    };
+    futures::future::join_all((0..BUILDS).map(run)).await;
+    server.signal("TERM");
+    server.wait().code(143);
 }
 
 #[tokio::test]

@@ -6,14 +6,13 @@
 use std::cell::Cell;
 use std::collections::HashMap;
 use std::fs::File;
-use std::io::{self, BufReader, Read};
+use std::io::{self, BufReader, Read, Seek};
 use std::rc::Rc;
 
 use flate2::read::MultiGzDecoder;
 use tar::{Archive, EntryType};
 use tokio_util::sync::CancellationToken;
 
-use crate::base::file::PathError;
 use crate::base::links::{self, LinkEntry};
 
 /// Maximum size of an unpacked archive.
@@ -49,21 +48,21 @@ enum ArchiveEntry {
     Link(String),
 }
 
-/// Reads the archive that `open` opens, and the Dockerfile inside it.
+/// Reads an archive from its start, and the Dockerfile inside it.
 ///
 /// # Errors
 /// Fails if the archive is damaged or exceeds a limit, or if it has no such Dockerfile.
 pub(super) fn read(
-    open: impl Fn() -> Result<File, PathError>,
+    file: &File,
     dockerfile: &str,
     stop: &CancellationToken,
 ) -> Result<(Contents, String), String> {
     let missing = || format!("the context has no Dockerfile at `{dockerfile}`");
-    let mut contents = list(&open, dockerfile, stop)?;
+    let mut contents = list(file, dockerfile, stop)?;
     let real = contents.resolve(dockerfile).ok_or_else(missing)?;
     if real != dockerfile {
         // The Dockerfile is a link, whose target may come before it in the archive.
-        contents = list(&open, &real, stop)?;
+        contents = list(file, &real, stop)?;
     }
     if contents.entries.get(&real) == Some(&ArchiveEntry::Folder) {
         return Err(format!("the Dockerfile at `{dockerfile}` is a folder"));
@@ -115,14 +114,9 @@ impl Contents {
     }
 }
 
-fn list(
-    open: impl Fn() -> Result<File, PathError>,
-    requested: &str,
-    stop: &CancellationToken,
-) -> Result<Contents, String> {
-    let file = open().map_err(|error| {
-        format!("the server cannot read the uploaded context: {}", error.source)
-    })?;
+fn list(mut file: &File, requested: &str, stop: &CancellationToken) -> Result<Contents, String> {
+    file.rewind()
+        .map_err(|error| format!("the server cannot read the uploaded context: {error}"))?;
     let meter = Rc::new(Meter::default());
     let unpacked = MultiGzDecoder::new(BufReader::with_capacity(1 << 17, file));
     let reader = Metered { inner: unpacked, meter: Rc::clone(&meter), stop: stop.clone() };
@@ -146,7 +140,11 @@ impl From<io::Error> for ArchiveError {
     }
 }
 
-fn list_entries(reader: Metered, requested: &str, meter: &Meter) -> Result<Contents, ArchiveError> {
+fn list_entries(
+    reader: Metered<'_>,
+    requested: &str,
+    meter: &Meter,
+) -> Result<Contents, ArchiveError> {
     let mut archive = Archive::new(reader);
     let mut contents = Contents::default();
     let mut entries = archive.entries()?;
@@ -218,13 +216,13 @@ struct Meter {
     limit: Cell<Option<&'static str>>,
 }
 
-struct Metered {
-    inner: MultiGzDecoder<BufReader<File>>,
+struct Metered<'f> {
+    inner: MultiGzDecoder<BufReader<&'f File>>,
     meter: Rc<Meter>,
     stop: CancellationToken,
 }
 
-impl Read for Metered {
+impl Read for Metered<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let refuse = |limit| {
             self.meter.limit.set(Some(limit));
@@ -283,7 +281,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("context");
         std::fs::write(&path, bytes).unwrap();
-        read(|| Ok(File::open(&path).unwrap()), dockerfile, &CancellationToken::new())
+        read(&File::open(&path).unwrap(), dockerfile, &CancellationToken::new())
     }
 
     fn read_tar(build: impl Fn(&mut Tar), dockerfile: &str) -> Result<(Contents, String), String> {

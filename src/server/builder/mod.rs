@@ -6,6 +6,7 @@
 mod archive;
 
 use super::app::App;
+use super::descriptors::open_patiently;
 use super::location::{DockerfileRef, Location, dockerfile_ref};
 use super::model::{StoredBuild, StoredOrigin};
 use super::state::ServerState;
@@ -24,11 +25,14 @@ type AtLine = (usize, String);
 pub(super) async fn check(app: &App, build: &StoredBuild) -> Result<(), String> {
     let StoredOrigin::Context { dockerfile_path, .. } = &build.origin else { return Ok(()) };
     let _core = app.cores.acquire().await;
-    let (uploads, name) = (app.uploads.clone(), WorkName::upload(&build.id));
+    let name = WorkName::upload(&build.id);
+    let file = open_patiently(|| app.uploads.open_file(&name)).await.map_err(|error| {
+        format!("the server cannot read the uploaded context: {}", error.source)
+    })?;
     let stop = app.stopping.clone();
     let (platform, dockerfile) = (build.platform, dockerfile_path.clone());
     let read = tokio::task::spawn_blocking(move || {
-        let (contents, text) = archive::read(|| uploads.open_file(&name), &dockerfile, &stop)?;
+        let (contents, text) = archive::read(&file, &dockerfile, &stop)?;
         Ok::<_, String>(check_dockerfile(&text, platform, &contents))
     });
     let (bases, mut problems) =

@@ -38,6 +38,19 @@ impl Call {
         self
     }
 
+    /// Limits the number of files that the program may have open.
+    #[cfg(unix)]
+    pub(crate) fn with_descriptors(mut self, count: u32) -> Self {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", &format!(r#"ulimit -n {count}; exec "$0" "$@""#)]);
+        shell.arg(self.command.get_program()).args(self.command.get_args());
+        let vars = self.command.get_envs().filter_map(|(name, value)| Some((name, value?)));
+        shell.env_clear().envs(vars);
+        self.command.get_current_dir().into_iter().for_each(|dir| _ = shell.current_dir(dir));
+        self.command = shell;
+        self
+    }
+
     /// Sets the whole of standard input.
     pub(crate) fn stdin(mut self, text: &str) -> Self {
         self.stdin = text.into();
