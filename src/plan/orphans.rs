@@ -45,17 +45,18 @@ impl Orphans<'_> {
             return;
         }
         let (successors, removals) = (Successors::new(workspace), Removals::new(workspace));
-        let is_protected = |(key, entry): &(&ImageRef, &Entry)| {
-            self.is_protected(entry, removals.find(key), &successors.find(key, entry))
-        };
-        let (protected, orphans): (Vec<_>, Vec<_>) = orphans.into_iter().partition(is_protected);
-        let protected = protected.into_iter().map(|(key, _)| key);
+        let orphans = orphans
+            .into_iter()
+            .map(|(key, entry)| (key, entry, removals.find(key), successors.find(key, entry)));
+        let (protected, orphans): (Vec<_>, Vec<_>) =
+            orphans.partition(|(_, entry, removal, successors)| {
+                self.is_protected(entry, *removal, successors)
+            });
+        let protected = protected.into_iter().map(|(key, ..)| key);
         let kept_images =
             self.kept_images(&continued.iter().copied().chain(protected.clone()).collect());
         plan.protected.extend(protected.cloned());
-        for (key, entry) in orphans {
-            let removal = removals.find(key);
-            let successors = successors.find(key, entry);
+        for (key, entry, removal, successors) in orphans {
             let after = facts.running(entry).map(|running| running.build.clone());
             let is_kept = entry.built.as_ref().is_some_and(|built| {
                 kept_images.contains(&(built.owner.clone(), built.image(key).clone()))

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use super::base_paths::unconfirmed_bases;
 use super::words::{rate_wait, timed_out};
 use super::{PlanView, Reporter, SummaryView};
 use crate::base::kind::ImageKind;
@@ -223,6 +224,9 @@ impl Reporter for JsonReporter<'_> {
         changes["owner_from"] = json!(view.owner.from);
         changes["compared_with"] = json!(view.facts.images.keys().collect::<BTreeSet<_>>());
         changes["not_compared"] = json!(view.answers().is_none().then(|| view.silence()));
+        let unconfirmed = unconfirmed_bases(view).into_iter();
+        let unconfirmed = unconfirmed.map(|(base, path)| json!({ "image": base, "path": path }));
+        changes["unconfirmed_bases"] = unconfirmed.collect();
         changes["by_kind"] = json!({
             "build": view.plan.counts(Some(ImageKind::Build)),
             "mirror": view.plan.counts(Some(ImageKind::Mirror)),

@@ -2,6 +2,7 @@
 //! [`why`] explains single targets, [`status`] lists the builds in progress, and [`graph`] draws the
 //! dependencies. Reporters write to the streams that they are given, as [`ReportOptions`] says.
 
+mod base_paths;
 mod cost;
 mod fit;
 pub(crate) mod graph;

@@ -397,6 +397,9 @@ fn a_path_of_the_lockfile_adds_no_instruction() {
     plan.says(
         "Uses 1 base by a path that only the lockfile names: base:v1 at evil.example/base:v1",
     );
+    let unconfirmed = r#""unconfirmed_bases":[{"image":"base:v1","path":"evil.example/base:v1"}]"#;
+    env.ok(["plan", "--json"]).says(unconfirmed);
     env.write("imgplan.lock", &lockfile);
     env.ok(["plan"]).never_says("only the lockfile names");
+    env.ok(["plan", "--json"]).says(r#""unconfirmed_bases":[]"#);
 }

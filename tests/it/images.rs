@@ -25,7 +25,7 @@ use imgplan::test_support::manifest::{Invocation, Workspace};
 use imgplan::test_support::plan::{self, Action, Change, Plan, Step};
 use imgplan::test_support::run::{self, Run, RunOptions};
 use imgplan::test_support::server::{self, Server, ServerConfig};
-use imgplan::test_support::state::{Record, StatePaths, Store};
+use imgplan::test_support::state::{Built, Record, StatePaths, Store};
 use imgplan::test_support::survey::{self, Caches, Query, Refresh, ServiceQuery};
 use tempfile::TempDir;
 use tokio::time::Instant;
@@ -410,6 +410,30 @@ async fn the_path_of_a_moved_base_is_looked_up() {
     let message = "the service does not show the path of its base base:v1";
     assert_eq!(summary.failures[0].message, message);
     assert!(summary.failures[0].help.as_ref().unwrap().contains("renamed or moved"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_base_with_another_name_in_the_service_is_looked_up_by_that_name() {
+    let mut project = Project::new().await;
+    project.write("base/Dockerfile", "FROM scratch\n");
+    project.write("app/Dockerfile", "FROM base\n");
+    project.apply("version: 1\nimages:\n  - {name: real, tag: v1, context: base}\n").await;
+    let real: ImageRef = "real:v1".parse().unwrap();
+    let entry = project.store().state().entries[&real].clone();
+    let built = entry.built.unwrap();
+    let built = Built { image: Some(real.clone()), path: ImagePath::default(), ..built };
+    let moved = Record::Known {
+        unit: "base:v1".parse().unwrap(),
+        kind: entry.kind,
+        platform: entry.platform,
+        built: Some(built),
+    };
+    project.store().record(&[moved, Record::Forgotten { unit: real }]).unwrap();
+    let image = |name: &str| format!("  - {{name: {name}, tag: v1, context: {name}}}\n");
+    let manifest = format!("version: 1\nimages:\n{}{}", image("base"), image("app"));
+    let summary = project.apply(&manifest).await;
+    assert_eq!((summary.built, summary.failures.len()), (1, 0), "{:?}", summary.failures);
+    assert_eq!(project.recorded("base:v1").unwrap().0, "prime/local/real:v1");
 }
 
 #[tokio::test(start_paused = true)]

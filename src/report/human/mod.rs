@@ -1,6 +1,5 @@
 //! The reporter for people: the plan as a table (`plan`, `table`), events and summaries (`run`).
 
-mod base_paths;
 mod plan;
 mod protection;
 mod run;

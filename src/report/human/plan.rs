@@ -5,12 +5,12 @@ use std::collections::BTreeSet;
 use anstyle::AnsiColor;
 
 use super::super::PlanView;
+use super::super::base_paths::unconfirmed_bases;
 use super::super::cost::Cost;
 use super::super::fit::wrap;
 use super::super::group::{MAX_ROWS, groups};
 use super::super::symbol::symbol;
 use super::super::words::{partial_note, plan_line, size};
-use super::base_paths::unconfirmed_bases;
 use super::protection::protected_orphans;
 use super::table::Row;
 use super::{BOLD, DIM, HumanReporter, MAX_NAMES_SHOWN, color, warning};
@@ -48,13 +48,25 @@ impl HumanReporter<'_> {
                 self.replaced_protected(view),
                 self.protection(view).join("\n"),
                 self.plan_notes(view).join("\n"),
-                unconfirmed_bases(view).map(|line| self.prose(&line)).unwrap_or_default(),
+                self.unconfirmed_bases(view),
                 last.join("\n"),
             ]
         };
         let paragraphs: Vec<String> =
             paragraphs.into_iter().filter(|text| !text.is_empty()).collect();
         format!("{}\n", paragraphs.join("\n\n"))
+    }
+
+    /// Returns the paragraph on bases whose path comes from the lockfile alone.
+    fn unconfirmed_bases(&self, view: &PlanView<'_>) -> String {
+        let paths = unconfirmed_bases(view);
+        if paths.is_empty() {
+            return String::new();
+        }
+        let bases = plural(paths.len(), "base");
+        let names = paths.iter().map(|(base, path)| format!("{base} at {path}"));
+        let names = list(names, MAX_NAMES_SHOWN);
+        self.prose(&format!("Uses {bases} by a path that only the lockfile names: {names}"))
     }
 
     /// Wraps a sentence.

@@ -1,31 +1,24 @@
-//! The paragraph of a plan about bases whose path comes from the lockfile alone.
+//! The bases of a plan whose path comes from the lockfile alone.
 
 use std::collections::{BTreeMap, HashSet};
 
-use super::super::PlanView;
-use super::MAX_NAMES_SHOWN;
+use super::PlanView;
 use crate::base::image_path::ImagePath;
 use crate::base::name::{ImageRef, Owner};
-use crate::base::text::{list, plural};
 use crate::manifest::workspace::{Origin, UnitId};
 use crate::plan::{Action, Step};
 
-/// Returns a line on bases that are built on under a recorded path which the service did not
-/// confirm. Whoever can edit the lockfile can put another image there.
-pub(super) fn unconfirmed_bases(view: &PlanView<'_>) -> Option<String> {
+/// Returns the bases that are built on under a recorded path which the service did not confirm, and
+/// these paths. Whoever can edit the lockfile can put another image there.
+pub(super) fn unconfirmed_bases<'v>(view: &PlanView<'v>) -> BTreeMap<&'v ImageRef, &'v ImagePath> {
     let steps = view.plan.steps.iter().filter(|step| matches!(step.action, Action::Create(_)));
     // A base with a step of its own gets its path from the service.
     let planned: HashSet<UnitId> = view.plan.steps.iter().filter_map(Step::unit).collect();
-    let paths: BTreeMap<&ImageRef, &ImagePath> = steps
+    steps
         .flat_map(|step| bases(view, step))
         .filter(|base| !planned.contains(base))
         .filter_map(|base| unconfirmed(view, base))
-        .collect();
-    let names = list(paths.iter().map(|(base, path)| format!("{base} at {path}")), MAX_NAMES_SHOWN);
-    (!paths.is_empty()).then(|| {
-        let bases = plural(paths.len(), "base");
-        format!("Uses {bases} by a path that only the lockfile names: {names}")
-    })
+        .collect()
 }
 
 /// Returns the bases of a step that are built.
