@@ -52,7 +52,9 @@ pub(super) fn all_or_none(
     store.commit(builds.into_iter().map(StateChange::Build).collect())?;
     drop(store);
     app.traffic().initiated(ticket, short.join(","));
-    ids.iter().for_each(|id| worker::spawn(app, id));
+    for id in &ids {
+        worker::spawn(app, id);
+    }
     reply(StatusCode::CREATED, &answer)
 }
 

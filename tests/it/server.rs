@@ -555,7 +555,7 @@ async fn builds_wait_for_file_descriptors() {
     let http = reqwest::Client::builder().pool_max_idle_per_host(0).build().unwrap();
     let call = async |method: Method, path: String, body: Option<Value>| -> Value {
         let request = http.request(method, format!("{url}/api/v1{path}")).bearer_auth("key");
-        let request = body.iter().fold(request, |request, body| request.json(body));
+        let request = body.iter().fold(request, reqwest::RequestBuilder::json);
         request.send().await.unwrap().json().await.unwrap()
     };
     let text = "x".repeat(1 << 20);
