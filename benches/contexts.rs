@@ -85,7 +85,7 @@ fn pack(bencher: Bencher) {
         let file = dir.path().join(format!("file-{number:03}"));
         fs::write(file, text(&mut random, 100_000)).unwrap();
     }
-    let request = ScanRequest { root: dir.path().to_owned(), dockerfile: None };
+    let request = ScanRequest { root: dir.path().to_owned(), dockerfile: None, reads: None };
     let tree = context::scan_all(&[request], None).unwrap().remove(0);
     let placed = Placement::new(&tree, None, "FROM scratch\nCOPY . /\n".to_owned());
     bencher
@@ -133,7 +133,7 @@ fn context_of(files: usize) -> (TempDir, [ScanRequest; 1]) {
     let dir = tempfile::tempdir().unwrap();
     contexts(dir.path(), 1, files).unwrap();
     let root = dir.path().join("services/image-00000");
-    (dir, [ScanRequest { root, dockerfile: None }])
+    (dir, [ScanRequest { root, dockerfile: None, reads: None }])
 }
 
 fn scanned(requests: &[ScanRequest], cache: Option<StatCache>) -> usize {

@@ -19,7 +19,7 @@ use crate::manifest::Workspace;
 use crate::manifest::workspace::Origin;
 use crate::plan::reason::short;
 use crate::plan::unpinned::{outdated_pins, unpinned, uses};
-use crate::plan::{Facts, adopt_first_pins, pins};
+use crate::plan::{Facts, carry_inputs_over, pins};
 use crate::registry::RegistryError;
 use crate::state::{Pin, Record, State};
 use crate::survey::Lookups;
@@ -115,7 +115,7 @@ impl PinUpdate {
             .map(|(key, pin)| (key.clone(), pin.clone()))
             .collect();
         let unused = outdated_pins(workspace, state).unused;
-        let mut records = adopt_first_pins(workspace, &facts, state);
+        let mut records = carry_inputs_over(workspace, &facts, state);
         let adopted = records.iter().filter_map(unit_of).collect::<BTreeSet<_>>().len();
         let pinned = |key: &String, pin| Record::Pinned { reference: key.clone(), pin };
         records.extend(pins.iter().map(|(key, pin)| pinned(key, Some(pin.clone()))));

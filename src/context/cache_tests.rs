@@ -60,7 +60,10 @@ impl World {
     }
 
     fn requests(&self, roots: &[&str]) -> Vec<ScanRequest> {
-        roots.iter().map(|root| ScanRequest { root: self.path(root), dockerfile: None }).collect()
+        roots
+            .iter()
+            .map(|root| ScanRequest { root: self.path(root), dockerfile: None, reads: None })
+            .collect()
     }
 
     fn scan_by<D: Dir>(&self, roots: &[&str]) -> Vec<Arc<Tree>> {
@@ -228,7 +231,11 @@ fn contexts_that_share_folders_keep_their_own_rules() {
     let roots = [".", "services/api", "services/web", "services/web/x", "lib", "services"];
     let mut requests = world.requests(&roots);
     let dockerfile = Some(world.path("docker/Web.Dockerfile"));
-    requests.push(ScanRequest { root: world.path("."), dockerfile: dockerfile.clone() });
+    requests.push(ScanRequest {
+        root: world.path("."),
+        dockerfile: dockerfile.clone(),
+        reads: None,
+    });
     let separate: Vec<Tree> =
         requests.iter().map(|r| scan(&r.root, r.dockerfile.as_deref()).unwrap()).collect();
     for cached in [false, true, true] {

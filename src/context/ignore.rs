@@ -96,13 +96,23 @@ impl IgnorePatterns {
                 }),
             }
         }
-        if !errors.is_empty() {
-            return Err(errors);
-        }
+        if errors.is_empty() { Ok(Self::from_patterns(patterns)) } else { Err(errors) }
+    }
+
+    fn from_patterns(patterns: Vec<IgnorePattern>) -> Self {
         let is_plain =
             |pattern: &IgnorePattern| !pattern.prefix().contains(['*', '[', ']', '?', '^', '\\']);
         let plain_exceptions = patterns.iter().filter(|pattern| pattern.exception).all(is_plain);
-        Ok(Self { patterns, plain_exceptions })
+        Self { patterns, plain_exceptions }
+    }
+
+    /// Returns patterns that do not come from a file, one per line. An exception begins with `!`.
+    /// Fails with the problem of the first invalid pattern.
+    pub(super) fn of(patterns: &[String]) -> Result<Self, String> {
+        let pattern = |(index, text): (usize, &String)| IgnorePattern::new(text, index + 1);
+        let patterns: Vec<IgnorePattern> =
+            patterns.iter().enumerate().map(pattern).collect::<Result<_, _>>()?;
+        Ok(Self::from_patterns(patterns))
     }
 
     /// Matches a path, which is relative to the context and separated by `/`.
@@ -202,14 +212,19 @@ impl IgnorePattern {
             Some(pattern) => format!("!{}", without_leading_slash(clean(pattern))),
             None => without_leading_slash(clean(line)),
         };
-        let pattern = clean(read.trim());
+        Ok(Self { written: line.to_owned(), ..Self::new(&read, number)? })
+    }
+
+    /// Compiles a pattern as Docker's matcher does.
+    fn new(text: &str, line: usize) -> Result<Self, String> {
+        let pattern = clean(text.trim());
         let (exception, cleaned) = match pattern.strip_prefix('!') {
             Some("") => return Err("`!` needs a pattern after it".to_owned()),
             Some(pattern) => (true, pattern.to_owned()),
             None => (false, pattern),
         };
         let matcher = Matcher::new(&cleaned)?;
-        Ok(Self { matcher, written: line.to_owned(), cleaned, exception, line: number })
+        Ok(Self { matcher, written: text.to_owned(), cleaned, exception, line })
     }
 
     /// Returns the pattern without its trailing `/**` and `/*`.

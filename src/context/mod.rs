@@ -4,7 +4,7 @@
 //! ```no_run
 //! use imgplan::test_support::context::{self, Placement, ScanRequest};
 //!
-//! let request = ScanRequest { root: "services/api".into(), dockerfile: None };
+//! let request = ScanRequest { root: "services/api".into(), dockerfile: None, reads: None };
 //! let tree = context::scan_all(&[request], None).unwrap().remove(0);
 //! println!("{} files, {} bytes", tree.files(), tree.size());
 //! let dockerfile = Placement::new(&tree, Some("Dockerfile"), "FROM scratch\n".to_owned());
@@ -18,6 +18,7 @@ mod content;
 mod dir;
 mod error;
 mod files;
+mod follow;
 pub(crate) mod history;
 pub(crate) mod ignore;
 pub(crate) mod lint;
@@ -30,6 +31,7 @@ mod permissions;
 pub(crate) mod placement;
 mod rules;
 pub(crate) mod scan;
+mod selection;
 mod stat;
 mod tree;
 mod tree_reader;
@@ -43,10 +45,12 @@ mod tests;
 pub(crate) use self::cache::StatCache;
 pub(crate) use self::changes::{FileChange, FileList, changes};
 pub(crate) use self::error::{PackError, ScanError};
+pub(crate) use self::follow::{ContextRead, ReadMatch, read_match};
 pub(crate) use self::history::{BuiltContext, History};
 pub(crate) use self::listing::EntryKind;
 pub(crate) use self::pack::{Spool, pack, spool};
 pub(crate) use self::path::RelPath;
+pub(crate) use self::pattern::escape as escape_pattern;
 pub(crate) use self::placement::Placement;
 pub(crate) use self::rules::{Explanation, IgnoreRules};
 pub(crate) use self::scan::{ScanRequest, scan_all, scan_names};

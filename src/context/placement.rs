@@ -1,6 +1,7 @@
 //! Decides the path at which a Dockerfile is sent. Pure.
 //!
-//! A Dockerfile that is sent unchanged keeps its path. It is sent as `.imgplan.Dockerfile`, or
+//! A Dockerfile that is sent unchanged keeps its path. So does one that the build does not copy. It
+//! is sent as `.imgplan.Dockerfile`, or
 //! under a similar name that is free, if it is outside of the context, if references in it were
 //! replaced, or if the context's `.dockerignore` ignores it. `.imgplan.Dockerfile.dockerignore` is
 //! sent with it, and ignores exactly these two files. BuildKit and kaniko (by their documentation)
@@ -79,9 +80,16 @@ impl Placement {
 
 /// Returns true if the Dockerfile at `path` is sent, and if the builder finds the ignore file that
 /// was applied. The one at the root need not be sent, because the files that it ignores are not
-/// sent either.
+/// sent either. A Dockerfile that no instruction reads can be sent at its path, because nothing
+/// copies it, if its folder is sent too and there is no ignore file that could hide it.
 fn can_keep_path(tree: &Tree, path: &RelPath) -> bool {
     let is_sent = |path: &[u8]| tree.get(path).is_some_and(|kind| !kind.is_dir());
+    if !tree.selects_file(path) {
+        let in_sent_folder = path
+            .parent()
+            .is_none_or(|folder| tree.get(folder.as_bytes()).is_some_and(EntryKind::is_dir));
+        return in_sent_folder && !is_sent(b".dockerignore");
+    }
     let own = [path.as_bytes(), b".dockerignore"].concat();
     let applied = tree.ignore_file().and_then(|file| file.strip_prefix(tree.root()).ok());
     let is_at_root = applied.is_some_and(|file| file.as_os_str() == ".dockerignore");

@@ -12,6 +12,7 @@ use rayon::prelude::*;
 use super::cache::{ScanCache, StatCache};
 use super::dir::{Dir, NativeDir};
 use super::error::{ScanError, ScanProblem, unreadable};
+use super::follow::{self, ContextRead};
 use super::listing::ContextFolder;
 use super::path::RelPath;
 use super::rules::{IgnoreRules, PatternsCache};
@@ -19,17 +20,19 @@ use super::tree::Tree;
 use super::walk::{PreparedContext, WalkResult, walk};
 
 /// A context to be scanned.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct ScanRequest {
     /// The folder.
     pub root: PathBuf,
     /// The full path of the Dockerfile. If `<Dockerfile>.dockerignore` exists, it is used instead
     /// of the `.dockerignore` at the root.
     pub dockerfile: Option<PathBuf>,
+    /// The paths that the build reads, without which nothing is sent; `None` for everything.
+    pub reads: Option<Arc<[ContextRead]>>,
 }
 
-/// Scans contexts: returns every path that Docker would send, and the digest of every file. If
-/// contexts share folders and files, each is read once.
+/// Scans contexts: returns every path that Docker would send for the paths that the build reads, and
+/// the digest of every file. If contexts share folders and files, each is read once.
 ///
 /// Links are kept as links and never followed. The files of imgplan itself (`.imgplan/`,
 /// `imgplan.lock`) are never sent, not even if a `!` pattern includes them: they change with every
@@ -78,14 +81,16 @@ fn scan_into<D: Dir>(
     let prepared: Vec<Result<PreparedContext, ScanError>> =
         requests.par_iter().map(|request| prepare(request, &shared)).collect();
     let (mut contexts, mut errors) = (Vec::<PreparedContext>::new(), Vec::new());
-    // Requests with the same root and the same ignore file are one context.
-    let mut index_of: HashMap<(OsString, Option<OsString>), usize> = HashMap::new();
+    // Requests with the same root, ignore file and paths are one context.
+    let mut index_of: HashMap<(OsString, Option<OsString>, Option<&[ContextRead]>), usize> =
+        HashMap::new();
     let mut indexes = Vec::with_capacity(requests.len());
-    for context in prepared {
+    for (context, request) in prepared.into_iter().zip(requests) {
         match context {
             Ok(context) => {
                 let ignore_file = context.rules.file.clone().map(PathBuf::into_os_string);
-                let key = (context.real_root.clone().into_os_string(), ignore_file);
+                let reads = request.reads.as_deref().filter(|_| context.selection.is_some());
+                let key = (context.real_root.clone().into_os_string(), ignore_file, reads);
                 let index = *index_of.entry(key).or_insert(contexts.len());
                 indexes.push(index);
                 if index == contexts.len() {
@@ -159,7 +164,11 @@ fn prepare(request: &ScanRequest, shared: &SharedLookups) -> Result<PreparedCont
     };
     let rules = IgnoreRules::find(root, request.dockerfile.as_deref(), &shared.patterns)
         .map_err(|problems| ScanError::new(root, problems))?;
-    Ok(PreparedContext { root: root.clone(), real_root, rules })
+    let selection = match &request.reads {
+        Some(reads) => follow::select(&real_root, reads).map_err(fail)?.map(Arc::new),
+        None => None,
+    };
+    Ok(PreparedContext { root: root.clone(), real_root, rules, selection })
 }
 
 fn build_tree(context: PreparedContext, result: WalkResult) -> Result<Arc<Tree>, ScanError> {
@@ -167,16 +176,17 @@ fn build_tree(context: PreparedContext, result: WalkResult) -> Result<Arc<Tree>,
         return Err(ScanError::new(&context.root, result.problems));
     }
     let mut folders = result.folders;
-    if result.entered_ignored {
+    if result.entered_unsent {
         send_parents(&mut folders);
     }
     let mut tree = Tree::new(context.root, context.real_root, folders, context.rules.file);
+    tree.selection = context.selection;
     tree.left_out = result.left_out;
     tree.left_out.sort_unstable();
     Ok(Arc::new(tree))
 }
 
-/// Sends each ignored folder that contains something that is sent.
+/// Sends each folder that contains something that is sent.
 fn send_parents(folders: &mut [ContextFolder]) {
     // The deepest folders come first, so that a folder that is added here adds its own parent.
     folders.sort_unstable_by(|a, b| b.path.cmp(&a.path));

@@ -20,7 +20,11 @@ use crate::base::digest::Digest;
 
 /// Scans one context.
 pub(super) fn scan(root: &Path, dockerfile: Option<&Path>) -> Result<Tree, ScanError> {
-    let request = ScanRequest { root: root.to_owned(), dockerfile: dockerfile.map(Path::to_owned) };
+    let request = ScanRequest {
+        root: root.to_owned(),
+        dockerfile: dockerfile.map(Path::to_owned),
+        reads: None,
+    };
     let mut trees = scan_all(&[request], None).map_err(|mut errors| errors.remove(0))?;
     Ok(Arc::unwrap_or_clone(trees.remove(0)))
 }
@@ -64,7 +68,7 @@ fn set_usual_modes(folder: &Path) {
 /// Scans a context with both implementations of `Dir`, which must return the same.
 fn tree(dir: &TempDir) -> Tree {
     let tree = scan(dir.path(), None).unwrap();
-    let request = ScanRequest { root: dir.path().to_owned(), dockerfile: None };
+    let request = ScanRequest { root: dir.path().to_owned(), dockerfile: None, reads: None };
     let portable = scan::scan_with::<PortableDir>(&[request], None).unwrap();
     assert_eq!(portable[0].entries(), tree.entries());
     tree

@@ -1,11 +1,12 @@
 //! The tree of a context: everything that is sent to the build.
 
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use super::listing::{ContextFolder, EntryKind, digest_of_tree};
 use super::names::SpecialKind;
 use super::path::RelPath;
+use super::selection::Selection;
 use crate::base::digest::Digest;
 use crate::base::links::{self, LinkEntry};
 
@@ -29,6 +30,8 @@ pub struct Tree {
     pub(super) ignore_file: Option<PathBuf>,
     /// Sockets, FIFOs and devices, which are not sent, sorted by path.
     pub(super) left_out: Vec<(RelPath, SpecialKind)>,
+    /// The entries that the build reads; `None` for everything.
+    pub(super) selection: Option<Arc<Selection>>,
     entries: OnceLock<Vec<TreeEntry>>,
 }
 
@@ -41,8 +44,8 @@ impl Tree {
     ) -> Self {
         folders.retain(|folder| !folder.sent.is_empty());
         folders.sort_unstable_by(|a, b| a.path.cmp(&b.path));
-        let (left_out, entries) = (Vec::new(), OnceLock::new());
-        Self { root, real_root, folders, ignore_file, left_out, entries }
+        let (left_out, selection, entries) = (Vec::new(), None, OnceLock::new());
+        Self { root, real_root, folders, ignore_file, left_out, selection, entries }
     }
 
     /// Returns the root folder as requested.
@@ -69,6 +72,11 @@ impl Tree {
         self.folders.iter().flat_map(|folder| {
             folder.items().map(|(name, kind)| (folder.path.as_ref(), name, kind))
         })
+    }
+
+    /// Returns true if the build reads the file at a path, if there is one that is not ignored.
+    pub(super) fn selects_file(&self, path: &RelPath) -> bool {
+        self.selection.as_ref().is_none_or(|selection| selection.selects(path, false))
     }
 
     /// Returns the kind of the entry at a path.
@@ -135,6 +143,11 @@ fn bytes(folder: &ContextFolder) -> &[u8] {
 
 #[cfg(test)]
 impl Tree {
+    /// Returns the tree of an empty context.
+    pub(crate) fn empty() -> Self {
+        Self::new(PathBuf::new(), PathBuf::new(), Vec::new(), None)
+    }
+
     /// Returns a tree of these entries, without files on disk.
     pub(super) fn from_entries(
         root: PathBuf,
@@ -142,7 +155,6 @@ impl Tree {
         ignore_file: Option<PathBuf>,
     ) -> Self {
         use std::collections::BTreeMap;
-        use std::sync::Arc;
 
         use super::listing::FolderListing;
         use super::names::{FolderNames, ItemKind};

@@ -20,6 +20,7 @@ use super::listing::{ContextFolder, EntryKind, FolderListing};
 use super::names::{FolderNames, ItemKind, SpecialKind};
 use super::path::{RelPath, lossy};
 use super::rules::{IgnoreRules, is_own};
+use super::selection::{FolderSelection, SelectedFolder, Selection};
 
 /// A context that is ready to be walked.
 pub(super) struct PreparedContext {
@@ -28,6 +29,8 @@ pub(super) struct PreparedContext {
     /// The folder's path without links.
     pub(super) real_root: PathBuf,
     pub(super) rules: IgnoreRules,
+    /// The entries that the build reads; `None` for everything.
+    pub(super) selection: Option<Arc<Selection>>,
 }
 
 /// The result of a walk for one context, in no particular order.
@@ -37,9 +40,10 @@ pub(super) struct WalkResult {
     pub(super) problems: Vec<ScanProblem>,
     /// Sockets, FIFOs and devices, which are not sent.
     pub(super) left_out: Vec<(RelPath, SpecialKind)>,
-    /// True if the walk entered an ignored folder because an exception may apply below it. Such a
-    /// folder is sent only if something in it is.
-    pub(super) entered_ignored: bool,
+    /// True if the walk entered a folder that is not sent by itself, because something below it may
+    /// be: an exception of the ignore rules, or a path that the build reads. Such a folder is sent
+    /// only if something in it is.
+    pub(super) entered_unsent: bool,
 }
 
 /// Walks all contexts at once. The digests of the files that were read go to the cache.
@@ -87,7 +91,10 @@ struct Visit {
     /// The folder's path in the context; `None` for the root.
     path: Option<RelPath>,
     matches: ParentMatches,
+    selection: FolderSelection,
     ignored: bool,
+    /// True if the folder is sent whatever is in it.
+    sent: bool,
 }
 
 struct Walk<'w, D> {
@@ -123,11 +130,17 @@ impl<'w, D: Dir> Walk<'w, D> {
     ) {
         if let Some(root) = self.roots.get(at.as_os_str()) {
             root.reached.store(true, Ordering::Relaxed);
-            let visit = |&context| Visit {
-                context,
-                path: None,
-                matches: ParentMatches::default(),
-                ignored: false,
+            let visit = |&context: &usize| {
+                let selection = self.contexts[context].selection.as_ref();
+                let everything = FolderSelection::Everything;
+                Visit {
+                    context,
+                    path: None,
+                    matches: ParentMatches::default(),
+                    selection: selection.map_or(everything, |selection| selection.at_root()),
+                    ignored: false,
+                    sent: true,
+                }
             };
             visits.extend(root.contexts.iter().map(visit));
         }
@@ -145,6 +158,10 @@ impl<'w, D: Dir> Walk<'w, D> {
         let mut requested = vec![false; names.len()];
         for &index in sent.iter().flatten() {
             requested[index as usize] = true;
+        }
+        // A folder that is not sent by itself is sent if something below it is.
+        for (index, visits) in subvisits.iter().enumerate() {
+            requested[index] |= !visits.is_empty();
         }
         let (kinds, failed) = entry_kinds(&dir, &at, &names, &requested, self.cache);
         let listing = Arc::new(FolderListing { names, kinds });
@@ -173,7 +190,8 @@ impl<'w, D: Dir> Walk<'w, D> {
     /// Returns the indexes of the entries that a context sends. Adds a visit to `subvisits` for
     /// each subfolder that the context's walk must enter.
     fn select(&self, names: &FolderNames, visit: &Visit, subvisits: &mut [Vec<Visit>]) -> Vec<u32> {
-        let patterns = &self.contexts[visit.context].rules.patterns;
+        let PreparedContext { rules, selection, .. } = &self.contexts[visit.context];
+        let patterns = &rules.patterns;
         let mut sent = Vec::with_capacity(names.len());
         let mut path = visit.path.as_ref().map_or_else(Vec::new, |path| path.as_bytes().to_vec());
         if !path.is_empty() {
@@ -190,20 +208,40 @@ impl<'w, D: Dir> Walk<'w, D> {
             path.extend_from_slice(name);
             let text = lossy(&path);
             if !is_dir {
-                if !patterns.match_file(&text, &visit.matches).ignored {
+                let selects =
+                    |selection: &Arc<Selection>| selection.selects_file(&text, &visit.selection);
+                let selected = selection.as_ref().is_none_or(selects);
+                if selected && !patterns.match_file(&text, &visit.matches).ignored {
                     sent.push(number);
                 }
                 continue;
             }
-            let (result, matches) = patterns.match_folder(&text, &visit.matches);
-            let ignored = result.ignored;
-            if !ignored {
-                sent.push(number);
-            } else if !patterns.may_include_below(&text) {
+            let folder = match selection {
+                Some(selection) => selection.folder(&text, &visit.selection),
+                None => SelectedFolder::EVERYTHING,
+            };
+            if !folder.enter {
                 continue;
             }
+            let (result, matches) = patterns.match_folder(&text, &visit.matches);
+            let ignored = result.ignored;
+            if ignored && !patterns.may_include_below(&text) {
+                continue;
+            }
+            let is_sent = folder.selected && !ignored;
+            if is_sent {
+                sent.push(number);
+            }
             let path = Some(RelPath::child(visit.path.as_ref(), name));
-            subvisits[index].push(Visit { context: visit.context, path, matches, ignored });
+            let (context, selection) = (visit.context, folder.inside);
+            subvisits[index].push(Visit {
+                context,
+                path,
+                matches,
+                selection,
+                ignored,
+                sent: is_sent,
+            });
         }
         sent
     }
@@ -216,7 +254,7 @@ impl<'w, D: Dir> Walk<'w, D> {
         listing: &Arc<FolderListing>,
         failed: &[(usize, io::Error)],
     ) {
-        let Visit { context, path, ignored, .. } = visit;
+        let Visit { context, path, sent: is_sent, .. } = visit;
         let root = &self.contexts[context].root;
         let entry_path = |index| RelPath::child(path.as_ref(), listing.names.name(index));
         let mut problems = Vec::new();
@@ -246,7 +284,7 @@ impl<'w, D: Dir> Walk<'w, D> {
             result.add_problem(problem);
         }
         result.left_out.extend(left_out);
-        result.entered_ignored |= ignored;
+        result.entered_unsent |= !is_sent;
         result.folders.push(folder);
     }
 
@@ -288,8 +326,7 @@ fn copy_of(error: &io::Error) -> io::Error {
 }
 
 /// Returns the kinds of the requested entries, and the index and error of each that failed. The
-/// kind of an entry that was not requested is `None`, unless it is a folder; so is the kind of a
-/// special file.
+/// kind of an entry that was not requested is `None`, and so is the kind of a special file.
 fn entry_kinds<D: Dir>(
     dir: &D,
     at: &Path,
@@ -301,11 +338,10 @@ fn entry_kinds<D: Dir>(
     let mut failed = Vec::new();
     let kind = |(index, requested): (usize, &bool)| {
         let kind = match names.kind(index) {
-            // An ignored folder is sent too if an exception applies below it.
+            _ if !requested => return None,
             ItemKind::Dir => dir
                 .stat(names.os(index))
                 .map(|stat| EntryKind::Dir { permissions: stat.permissions() }),
-            _ if !requested => return None,
             ItemKind::File => files.next()?,
             ItemKind::Link => dir.link(names.os(index)).map(|target| EntryKind::Link { target }),
             ItemKind::Special(_) => return None,

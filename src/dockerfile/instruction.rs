@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use crate::base::digest::Digest;
+
 /// The keywords of all instructions in Docker's reference.
 pub(super) const KEYWORDS: [&str; 18] = [
     "ADD",
@@ -82,6 +84,8 @@ pub struct Stage {
     pub name: Option<String>,
     /// The byte range from the `FROM` to the next stage, or to the end of the file.
     pub span: Range<usize>,
+    /// The digest of the instructions, without comments and with continued lines joined.
+    pub(super) digest: Digest,
     pub(super) base: SpannedText,
     /// The value of `--platform`, with variables not yet expanded.
     pub(super) platform: Option<String>,

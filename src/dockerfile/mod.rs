@@ -11,6 +11,7 @@ mod instruction;
 mod lines;
 pub(crate) mod lower;
 pub(crate) mod model;
+mod needed;
 mod order;
 mod parse;
 pub(crate) mod platform;

@@ -8,6 +8,7 @@ use super::model::{Dockerfile, DockerfileError};
 use super::read::{InstructionReader, ParsedInstruction};
 use super::stage_names::StageNames;
 use super::words;
+use crate::base::digest::FieldHasher;
 use crate::base::nearest::nearest;
 
 impl Dockerfile {
@@ -21,6 +22,8 @@ impl Dockerfile {
             lines: LineReader::new(text),
             globals: Vec::new(),
             stages: Vec::new(),
+            text,
+            hasher: None,
             errors: Vec::new(),
             after_unknown: false,
             from_error_reported: false,
@@ -28,6 +31,7 @@ impl Dockerfile {
         while let Some(line) = parser.lines.line(&mut parser.errors) {
             parser.line(&line);
         }
+        parser.finish_stage();
         let Parser { lines, globals, stages, mut errors, from_error_reported, .. } = parser;
         if stages.is_empty() && !from_error_reported {
             errors.push(DockerfileError::new(
@@ -47,9 +51,12 @@ impl Dockerfile {
 }
 
 struct Parser<'t> {
+    text: &'t str,
     lines: LineReader<'t>,
     globals: Vec<Assignment>,
     stages: Vec<Stage>,
+    /// Digest of the instructions of the last stage; `None` before the first `FROM`.
+    hasher: Option<FieldHasher>,
     errors: Vec<DockerfileError>,
     /// True if the last line had an unknown keyword that resembles none. The lines after it are
     /// probably part of the same mistake, such as a missing continuation mark, so they get no
@@ -69,9 +76,12 @@ impl Parser<'_> {
             return;
         }
         self.after_unknown = false;
-        let start = line.span(trimmed).start;
+        let start = line.span(trimmed.clone()).start;
+        let after_line = self.lines.position();
         let parsed = self.instruction(line, &name, keyword.clone(), rest);
         if let Some(stage) = parsed.stage {
+            self.finish_stage();
+            self.hasher = Some(FieldHasher::new("stage"));
             self.stages.push(Stage { span: start..start, ..stage });
         } else if let Some(instruction) = parsed.instruction {
             match (self.stages.last_mut(), instruction) {
@@ -94,6 +104,17 @@ impl Parser<'_> {
         let end = self.lines.position();
         if let Some(stage) = self.stages.last_mut() {
             stage.span.end = end;
+        }
+        if let Some(hasher) = &mut self.hasher {
+            let heredocs = &self.text[after_line..end];
+            hasher.field(line.text[trimmed].as_bytes()).field(heredocs.as_bytes());
+        }
+    }
+
+    /// Completes the digest of the last stage.
+    fn finish_stage(&mut self) {
+        if let (Some(stage), Some(hasher)) = (self.stages.last_mut(), self.hasher.take()) {
+            stage.digest = hasher.finish();
         }
     }
 

@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use super::instruction::Instruction;
+use super::instruction::{Instruction, Stage};
 use super::lower::LowerError;
 use super::model::{Dockerfile, DockerfileError, Reference, ReferenceKind};
 use super::platform::ReferencePlatform;
@@ -63,8 +63,6 @@ pub struct BuildReach {
     pub paths: Vec<ReachedPath>,
     /// The reason why the build must be taken to read the whole context.
     pub whole: Option<WholeContext>,
-    /// The `ONBUILD` triggers of the image that is built.
-    pub triggers: Vec<Trigger>,
     /// The problems for which Docker refuses this build, in order. Problems with references are not
     /// among them: each reference has its own.
     pub errors: Vec<DockerfileError>,
@@ -121,6 +119,12 @@ impl Dockerfile {
         Ok(reach)
     }
 
+    /// Returns the `ONBUILD` triggers of the image that a build of the last stage makes.
+    pub fn triggers(&self) -> Vec<Trigger> {
+        let last = self.stages.last().into_iter();
+        last.flat_map(Stage::triggers).map(|trigger| Trigger(trigger.clone())).collect()
+    }
+
     /// Returns the references of [`reach`](Self::reach) for a build of the last stage without
     /// arguments.
     pub fn references(&self, platform: Platform) -> Vec<Reference> {
@@ -147,12 +151,10 @@ impl Dockerfile {
         errors.sort_by_key(|error| error.span.start);
         let read = self.read_inputs(&bases, &inputs, target);
         let references = self.references_of(&bases, build, &stages, &read.images);
-        let triggers = self.stages[target].triggers().map(|trigger| Trigger(trigger.clone()));
         BuildReach {
             references,
             paths: if read.context { paths } else { Vec::new() },
             whole: None,
-            triggers: triggers.collect(),
             errors,
             stages,
         }

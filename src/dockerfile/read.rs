@@ -10,6 +10,7 @@ use super::lines::LogicalLine;
 use super::model::DockerfileError;
 use super::shell::{Shell, VariableValue};
 use super::words::{self, JsonForm, UnquotedWord};
+use crate::base::digest::Digest;
 use crate::base::nearest::nearest;
 
 /// The result of reading one instruction: a stage for `FROM`, else an instruction.
@@ -136,7 +137,8 @@ impl InstructionReader<'_> {
         let platform = self.flag_values("platform").last().map(|word| word.text());
         let platform = platform.filter(|platform| !platform.is_empty());
         // The parser sets the span: it knows where the stage ends.
-        Stage { name, span: 0..0, base, platform, instructions: Vec::new() }
+        let digest = Digest::from_bytes([0; 32]);
+        Stage { name, span: 0..0, digest, base, platform, instructions: Vec::new() }
     }
 
     /// Reports substitutions that Docker rejects whatever the values of the variables.

@@ -88,6 +88,7 @@ pub(super) fn reject_build_fields(entry: &Image, diagnostics: &mut Diagnostics) 
         ("a mirror has no Dockerfile", entry.dockerfile.as_ref().map(Spanned::span)),
         ("a mirror has no build arguments", entry.args.as_ref().map(Spanned::span)),
         ("a mirror has no target", entry.target.as_ref().map(Spanned::span)),
+        ("a mirror has no context", entry.inputs.as_ref().map(Spanned::span)),
         ("a mirror has no bases", entry.infer_bases.as_ref().map(Spanned::span)),
     ];
     for (message, span) in fields {

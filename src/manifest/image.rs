@@ -10,6 +10,7 @@ use super::files::{DockerfileSource, Files};
 use super::lower;
 use super::model::{Defaults, Image};
 use super::spanned::Spanned;
+use super::workspace::InputScope;
 use crate::base::name::{ImageName, Owner, Platform, Tag, TagTemplate, Visibility};
 use crate::base::reach::Reach;
 use crate::base::reference::RegistryRef;
@@ -47,6 +48,8 @@ pub(super) enum ImageContent {
         dockerfile: DockerfileSource,
         args: BTreeMap<String, String>,
         target: Option<String>,
+        /// The part of the context that counts; `None` for the manifest's setting.
+        inputs: Option<InputScope>,
         /// True if references of the Dockerfile are matched with images of the manifest.
         infer_bases: bool,
     },
@@ -260,6 +263,7 @@ impl<'a> ImageResolver<'a, '_, '_> {
             dockerfile,
             args: lowering.args,
             target: lowering.target.map(|target| target.to_string()),
+            inputs: self.entry.inputs.as_deref().copied(),
             infer_bases: self.entry.infer_bases.as_deref().copied().or(default).unwrap_or(true),
         })
     }

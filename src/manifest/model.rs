@@ -12,6 +12,7 @@ use super::published::PublishedAs;
 use super::scalars::{self, Matrix};
 pub(crate) use super::scalars::{DurationSetting, GroupName, SizeSetting, VisibilitySetting};
 use super::spanned::Spanned;
+use super::workspace::InputScope;
 use crate::base::glob::Glob;
 use crate::base::limit::Limit;
 use crate::base::name::{ImageName, Owner, Platform, TagTemplate};
@@ -178,9 +179,13 @@ pub(crate) struct ManifestSettings {
     /// Maximum size of a context. A larger one is an error, and nothing is planned or sent.
     /// Without it, there is no maximum.
     pub context_max: Option<Spanned<SizeSetting>>,
+    /// Part of a context that counts and is sent: the files that the instructions of the build
+    /// reach, or the whole context. Images override it.
+    #[schemars(extend("default" = "reached"))]
+    pub inputs: Option<Spanned<InputScope>>,
 }
 
-decode_struct!(ManifestSettings { url, concurrency, limits, context_warn, context_max });
+decode_struct!(ManifestSettings { url, concurrency, limits, context_warn, context_max, inputs });
 
 /// Rate limits by request class.
 #[derive(Debug, Clone)]
@@ -207,7 +212,7 @@ impl Decode for RequestLimits {
     "then" = {
         "properties": {
             "context": false, "dockerfile": false, "discover": false,
-            "args": false, "target": false, "infer_bases": false,
+            "args": false, "target": false, "inputs": false, "infer_bases": false,
         },
         "oneOf": [
             { "required": ["source"] },
@@ -274,6 +279,10 @@ pub(crate) struct Image {
     /// Stage of the Dockerfile to build, by name or number. The default is the last stage.
     #[schemars(extend("pattern" = r"\S", "examples" = ["runtime"]))]
     pub target: Option<Spanned<String>>,
+    /// Part of the context that counts and is sent: the files that the instructions of the build
+    /// reach, or the whole context. The default is `settings.inputs`.
+    #[schemars(extend("default" = "reached"))]
+    pub inputs: Option<Spanned<InputScope>>,
     /// Maximum age of the image: when it is older, it is rebuilt. At least one minute. Without it,
     /// the image is rebuilt only if something has changed.
     #[schemars(extend("pattern" = scalars::AGE_PATTERN, "examples" = ["7d", "24h"]))]
@@ -328,6 +337,7 @@ decode_struct!(Image {
     timeout,
     args,
     target,
+    inputs,
     max_age,
     protect,
     labels,

@@ -28,7 +28,7 @@ pub(super) fn resolve(
     let first = scopes.first()?;
     let settings = settings::resolve(first.manifest.settings.as_ref(), diagnostics);
     let mut images = image::resolve(scopes, reach, sources, diagnostics);
-    let mut units = units::split(&mut images, diagnostics);
+    let mut units = units::split(&mut images, settings.inputs, diagnostics);
     if diagnostics.incomplete && diagnostics.errors() > 0 {
         // Bases, moves and removals refer to images that may be missing.
         return None;

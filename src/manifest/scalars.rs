@@ -9,6 +9,7 @@ use super::decode::{Decode, decode_quantity, decode_text, reject};
 use super::diagnostics::Diagnostics;
 use super::node::{ScalarKind, Value, YamlNode};
 use super::pattern::UnitPattern;
+use super::workspace::InputScope;
 use crate::base::glob::Glob;
 use crate::base::limit::{Limit, parse_duration};
 use crate::base::name::{ImageName, NameError, Owner, Platform, TagTemplate, Visibility};
@@ -91,6 +92,18 @@ scalar!(SourceRef, parsed, {
     "description": "A public image to mirror.",
     "examples": ["docker.io/library/ubuntu:22.04", "ghcr.io/astral-sh/uv:0.9"],
 });
+scalar!(
+    InputScope,
+    |node, diagnostics| decode_text(node, diagnostics, |text| match text {
+        "reached" => Ok(Self::Reached),
+        "context" => Ok(Self::Context),
+        _ => Err(NameError::new(
+            format!("`{text}` is not a part of a context"),
+            "write `reached` for the files that the Dockerfile reaches, or `context` for all",
+        )),
+    }),
+    { "type": "string", "anyOf": [{ "enum": ["reached", "context"] }, { "pattern": r"\$" }] }
+);
 scalar!(Limit, |node, diagnostics| decode_quantity(node, diagnostics, &["/60s"], str::parse), {
     "type": "string",
     "pattern": r"\$|^\s*0*[1-9][0-9]*\s*/\s*0*[1-9][0-9]*(ms|s|m|h|d)\s*$",

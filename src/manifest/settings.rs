@@ -40,6 +40,7 @@ pub(super) fn resolve(
         limits: limits(settings, diagnostics),
         context_warn: settings.context_warn.as_ref().map(|size| size.0),
         context_max: settings.context_max.as_ref().map(|size| size.0),
+        inputs: settings.inputs.as_deref().copied().unwrap_or_default(),
     }
 }
 

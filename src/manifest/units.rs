@@ -6,15 +6,20 @@ use std::sync::Arc;
 use super::diagnostics::{Diagnostics, Note};
 use super::files;
 use super::image::{ImageContent, ResolvedImage};
-use super::workspace::{BuildOrigin, Origin, Unit};
+use super::workspace::{BuildOrigin, InputScope, Origin, Unit};
 use crate::base::name::{ImageName, ImageRef, Platform, TagTemplate};
 use crate::base::span::{Problem, Span};
 
 /// Span of an image, and its note if it was generated.
 type ImagePlace<'n> = (Span, Option<&'n Note>);
 
-/// Splits images into units, and records in each image which units it has.
-pub(super) fn split(images: &mut [ResolvedImage<'_>], diagnostics: &mut Diagnostics) -> Vec<Unit> {
+/// Splits images into units, and records in each image which units it has. `inputs` is for the
+/// images that do not set theirs.
+pub(super) fn split(
+    images: &mut [ResolvedImage<'_>],
+    inputs: InputScope,
+    diagnostics: &mut Diagnostics,
+) -> Vec<Unit> {
     let mut units: Vec<Unit> = Vec::new();
     let mut used: HashMap<ImageRef, ImagePlace<'_>> = HashMap::new();
     for image in images {
@@ -28,7 +33,7 @@ pub(super) fn split(images: &mut [ResolvedImage<'_>], diagnostics: &mut Diagnost
                     continue;
                 }
             };
-            let unit = unit(image, tag, platform);
+            let unit = unit(image, tag, platform, inputs);
             if !image.damaged {
                 let place = (image.span, image.note);
                 if let Some(&first) = used.get(&unit.key) {
@@ -88,7 +93,12 @@ fn same_destination(key: &str, first: ImagePlace<'_>, second: ImagePlace<'_>) ->
         .help("change the `name:` or `tag:` of one of them")
 }
 
-fn unit(image: &ResolvedImage<'_>, tag: TagTemplate, platform: Platform) -> Unit {
+fn unit(
+    image: &ResolvedImage<'_>,
+    tag: TagTemplate,
+    platform: Platform,
+    default_inputs: InputScope,
+) -> Unit {
     let image_tag = Some(&image.tag).filter(|own| **own != tag);
     let image_tag = image_tag.and_then(|own| own.as_str().parse().ok());
     Unit {
@@ -107,11 +117,12 @@ fn unit(image: &ResolvedImage<'_>, tag: TagTemplate, platform: Platform) -> Unit
         labels: image.fields.labels.clone(),
         origin: match &image.content {
             ImageContent::Mirror(source) => Origin::Mirror(source.clone()),
-            ImageContent::Build { context, dockerfile, args, target, .. } => {
+            ImageContent::Build { context, dockerfile, args, target, inputs, .. } => {
                 Origin::Build(BuildOrigin {
                     context: context.clone(),
                     dockerfile_path: dockerfile.path.clone(),
                     dockerfile_inside: files::path_inside(context, &dockerfile.path),
+                    inputs: inputs.unwrap_or(default_inputs),
                     args: args.clone(),
                     target: target.clone(),
                     dockerfile: Arc::clone(&dockerfile.parsed),

@@ -63,6 +63,8 @@ pub struct ServiceSettings {
     pub context_warn: Option<u64>,
     /// Maximum size of a context, in bytes.
     pub context_max: Option<u64>,
+    /// The part of the context that counts, for images that do not set it.
+    pub inputs: InputScope,
 }
 
 /// A renamed image: its lockfile entries get a new name, and nothing is built again.
@@ -200,6 +202,16 @@ pub enum Origin {
     Mirror(SourceRef),
 }
 
+/// The part of a context that counts for the fingerprint and is sent.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum InputScope {
+    /// The files that the instructions of the build reach.
+    #[default]
+    Reached,
+    /// The whole context.
+    Context,
+}
+
 /// Inputs of a build.
 #[derive(Debug)]
 pub struct BuildOrigin {
@@ -209,6 +221,8 @@ pub struct BuildOrigin {
     pub dockerfile_path: PathBuf,
     /// Path of the Dockerfile inside the context, with `/`; `None` if it lies outside.
     pub dockerfile_inside: Option<String>,
+    /// The part of the context that counts and is sent.
+    pub inputs: InputScope,
     /// Values of build arguments.
     pub args: BTreeMap<String, String>,
     /// Stage to build; `None` for the last one.

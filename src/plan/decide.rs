@@ -6,8 +6,8 @@ use std::collections::HashSet;
 
 use super::bookkeeping::bookkeeping;
 use super::build::{build, build_all};
+use super::earlier_inputs::carry_inputs_over;
 use super::facts::Facts;
-use super::first_pins::adopt_first_pins;
 use super::identify::{identify, resolve_tags};
 use super::merge::merge_records;
 use super::options::PlanOptions;
@@ -46,7 +46,7 @@ pub fn decide(
     apply(&mut state, &merged);
     refreshed.extend(merged);
     // Not part of `refreshed`: if the plan is declined, nothing is pinned either.
-    let mut adopted = adopt_first_pins(&workspace, facts, &state);
+    let mut adopted = carry_inputs_over(&workspace, facts, &state);
     apply(&mut state, &adopted);
     let identities = identify(&workspace, facts, &state, options);
     let workspace = resolve_tags(workspace, &identities);
@@ -56,7 +56,7 @@ pub fn decide(
     adopted.retain(|record| !is_for_any(record, &superseded));
     refreshed.extend(superseded);
     select(&mut plan, &workspace, &options.selection);
-    // Record pins last: `adopt_first_pins` only credits units whose reference has no pin yet.
+    // Record pins last: `carry_inputs_over` only credits units whose reference has no pin yet.
     let mut records = adopted;
     records.extend(bookkeeping(&workspace, facts, &state, &plan, &options.selection));
     for record in &records {

@@ -1,6 +1,7 @@
 //! Names the differences between a unit and its last build. Pure.
 
 use super::facts::Facts;
+use super::inputs::set_files;
 use super::reason::Reason;
 use super::steps::{Change, Step, StepId};
 use crate::base::name::{ImageRef, Owner, Visibility};
@@ -29,15 +30,26 @@ impl Differences<'_> {
         if differs("format") {
             return vec![Reason::FingerprintFormatChanged];
         }
+        if old.has_whole_context() && new.get("inputs").is_some() {
+            return self.from_whole(id, old, new, step_of);
+        }
         let mut reasons = settings(old, new);
+        // The digests of different scopes cannot be compared.
+        let same_scope = !differs("inputs");
+        if !same_scope {
+            let text = |inputs: &Inputs| inputs.get("inputs").unwrap_or("context").to_owned();
+            reasons.push(config_change("inputs", &text(old), &text(new)));
+        }
         // Settings are written into the Dockerfile that is sent: they are not reported twice.
-        if (differs("dockerfile") && reasons.is_empty()) || differs("dockerfile_path") {
+        let dockerfile_differs =
+            (differs("dockerfile") && reasons.is_empty()) || differs("dockerfile_path");
+        if same_scope && dockerfile_differs {
             reasons.insert(0, Reason::DockerfileChanged);
         }
         let files = self.facts.changes.get(&id).cloned();
         // If another file became the Dockerfile, the digest differs although no file does.
         let files_differ = files.as_ref().is_none_or(|files| !files.is_empty());
-        if differs("context") && (files_differ || reasons.is_empty()) {
+        if same_scope && differs("context") && (files_differ || reasons.is_empty()) {
             reasons.push(Reason::ContextChanged { files });
         }
         for field in ["source", "platform"] {
@@ -48,6 +60,31 @@ impl Differences<'_> {
         }
         self.digests(id, old, new, &mut reasons);
         self.bases(id, old, new, &step_of, &mut reasons);
+        reasons
+    }
+
+    /// Returns the differences from a build whose whole context was recorded: those of the inputs
+    /// that would be recorded for the whole context today.
+    fn from_whole<'s>(
+        &self,
+        id: UnitId,
+        old: &Inputs,
+        new: &Inputs,
+        step_of: impl Fn(UnitId) -> Option<&'s StepId>,
+    ) -> Vec<Reason> {
+        let mut whole = new.clone();
+        whole.0.remove("inputs");
+        if let (Origin::Build(build), Some(context)) =
+            (&self.workspace.unit(id).origin, self.facts.context(id))
+        {
+            set_files(&mut whole, build, context.as_whole().as_ref());
+        }
+        let mut reasons = self.between(id, old, &whole, step_of);
+        for reason in &mut reasons {
+            if matches!(reason, Reason::ContextChanged { .. }) {
+                *reason = Reason::WholeContextChanged;
+            }
+        }
         reasons
     }
 

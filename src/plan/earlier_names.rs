@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use crate::base::name::{ImageRef, Owner};
 use crate::base::source_ref::SourceRef;
 use crate::manifest::workspace::{Unit, Workspace};
-use crate::state::{Built, Entry, Inputs, Record, State};
+use crate::state::{Built, Entry, Record, State};
 
 /// Returns the records that carry all entries over.
 pub(crate) fn carry_over(workspace: &Workspace, state: &State) -> Vec<Record> {
@@ -38,7 +38,7 @@ fn successor<'w>(
     key: &ImageRef,
     entry: &Entry,
 ) -> Option<&'w Unit> {
-    let source = inputs(entry)?.source()?;
+    let source = entry.inputs().next()?.source()?;
     let unit = *units.get(&source.platform_image()?)?;
     let image = entry.built.as_ref().map_or(key, |built| built.image(key));
     let is_of = |source: &SourceRef| source.destinations().contains(image);
@@ -47,12 +47,6 @@ fn successor<'w>(
         && unit.platform == entry.platform
         && !state.entries.contains_key(&unit.key);
     is_successor.then_some(unit)
-}
-
-fn inputs(entry: &Entry) -> Option<&Inputs> {
-    let built = entry.built.as_ref().map(|built| &built.inputs);
-    let pending = entry.pending.as_ref().map(|pending| &pending.inputs);
-    built.or(pending).or(entry.submitted.as_ref().map(|submitted| &submitted.inputs))
 }
 
 /// Returns an entry with the owner and the name that its image has in the service.

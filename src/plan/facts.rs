@@ -77,6 +77,19 @@ pub struct Context {
     /// Digest of the files, except the content of the unit's own Dockerfile: that is an input of
     /// its own, and one change must not be reported twice.
     pub digest: Digest,
+    /// Digest of the instructions that the build runs; `None` if the whole context and the whole
+    /// Dockerfile count.
+    pub instructions: Option<Digest>,
+    /// Digest of all files of the context, if the lockfile recorded that of all files.
+    pub whole: Option<Digest>,
+}
+
+impl Context {
+    /// Returns the context as earlier versions recorded it, with all of its files; `None` if their
+    /// digest is not known.
+    pub(super) fn as_whole(&self) -> Option<Self> {
+        Some(Self { digest: self.whole?, instructions: None, ..self.clone() })
+    }
 }
 
 /// State of a pending build in the service.

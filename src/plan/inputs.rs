@@ -1,12 +1,31 @@
 //! Computes the inputs of a unit. Pure. All inputs are listed at [`Inputs`].
 
-use super::facts::Facts;
+use super::facts::{Context, Facts};
 use super::pins;
 use crate::base::digest::{Digest, Fingerprint};
 use crate::base::name::ImageRef;
 use crate::base::reference::full_form;
-use crate::manifest::workspace::{Origin, Unit, UnitId};
+use crate::manifest::workspace::{BuildOrigin, Origin, Unit, UnitId};
 use crate::state::{Inputs, State};
+
+/// Sets the inputs that are files.
+pub(super) fn set_files(inputs: &mut Inputs, build: &BuildOrigin, context: Option<&Context>) {
+    if let Some(context) = context {
+        inputs.set("context", context.digest);
+    }
+    match context.and_then(|context| context.instructions) {
+        Some(instructions) => {
+            inputs.set("dockerfile", instructions);
+            inputs.set("inputs", "reached");
+        }
+        None => {
+            inputs.set("dockerfile", Digest::of(build.dockerfile.text().as_bytes()));
+            if let Some(path) = &build.dockerfile_inside {
+                inputs.set("dockerfile_path", path);
+            }
+        }
+    }
+}
 
 /// Returns the inputs of a unit. Bases count by their *fingerprint*, which is known at plan time;
 /// the digest of their image is not.
@@ -35,13 +54,7 @@ pub(super) fn inputs<'b>(
             }
         }
         Origin::Build(build) => {
-            if let Some(context) = facts.context(id) {
-                inputs.set("context", context.digest);
-            }
-            inputs.set("dockerfile", Digest::of(build.dockerfile.text().as_bytes()));
-            if let Some(path) = &build.dockerfile_inside {
-                inputs.set("dockerfile_path", path);
-            }
+            set_files(&mut inputs, build, facts.context(id));
             for (name, value) in &build.args {
                 // More people can read the lockfile than the value is meant for.
                 let digest = Digest::of(value.as_bytes());

@@ -77,7 +77,7 @@ impl<'s> PreviousLookup<'s> {
 
     /// Returns all entries that a unit may continue. With the fingerprint in the tag, that is every
     /// recorded content.
-    pub(super) fn all(&self, workspace: &Workspace, unit: &Unit) -> Vec<Previous<'s>> {
+    pub(crate) fn all(&self, workspace: &Workspace, unit: &Unit) -> Vec<Previous<'s>> {
         let mut all: Vec<Previous<'s>> = self.of(workspace, unit).into_iter().collect();
         if unit.content_tag.is_some() {
             let named = self.by_name.get(&unit.key.name).into_iter().flatten();

@@ -28,6 +28,8 @@ pub enum Reason {
         /// The files; `None` if the files of the last build are not known.
         files: Option<Arc<[FileChange]>>,
     },
+    /// The last build recorded its whole context, in which something changed.
+    WholeContextChanged,
     /// The Dockerfile, or its path in the context, changed.
     DockerfileChanged,
     /// A setting of the manifest changed.
@@ -135,6 +137,9 @@ impl fmt::Display for Reason {
                 None | Some([]) => f.write_str("context changed"),
                 Some(files) => write!(f, "context: {}", list(files, MAX_FILES_SHOWN)),
             },
+            Self::WholeContextChanged => {
+                f.write_str("its whole context was recorded, and something in it changed")
+            }
             Self::DockerfileChanged => f.write_str("Dockerfile changed"),
             Self::ConfigChanged { field, old, new } => match (old.as_str(), new.as_str()) {
                 ("", "") => write!(f, "{field} changed"),

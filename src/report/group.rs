@@ -99,6 +99,7 @@ fn kind(reason: &Reason) -> String {
         Reason::Superseded { kept: true, .. } => "replaced by another tag, image kept",
         Reason::Superseded { kept: false, .. } => "replaced by another tag",
         Reason::New
+        | Reason::WholeContextChanged
         | Reason::DockerfileChanged
         | Reason::MissingRemote
         | Reason::ExistsRemote

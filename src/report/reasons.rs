@@ -77,6 +77,10 @@ impl PlanView<'_> {
     pub(super) fn full_form(&self, step: &Step, reason: &Reason) -> Vec<String> {
         match reason {
             Reason::New => vec!["new: the lockfile records no build".to_owned()],
+            Reason::WholeContextChanged => vec![
+                reason.to_string(),
+                "  from now on, only the files that its instructions reach count".to_owned(),
+            ],
             Reason::ContextChanged { files } if self.has_two_contexts(step) => {
                 context(files.as_deref())
             }

@@ -67,6 +67,14 @@ impl Entry {
         built.is_none() && submitted.is_none() && pending.is_none() && failed.is_none() && !protect
     }
 
+    /// Returns the inputs of the image, the pending build and the request in doubt.
+    pub fn inputs(&self) -> impl Iterator<Item = &Inputs> {
+        let built = self.built.as_ref().map(|built| &built.inputs);
+        let pending = self.pending.as_ref().map(|pending| &pending.inputs);
+        let submitted = self.submitted.as_ref().map(|submitted| &submitted.inputs);
+        built.into_iter().chain(pending).chain(submitted)
+    }
+
     /// Returns the IDs of all builds in the entry.
     pub fn builds(&self) -> impl Iterator<Item = &BuildId> {
         let built = self.built.as_ref().map(|built| &built.build);
@@ -249,8 +257,9 @@ impl Failed {
 /// |---|---|
 /// | `format` | [`FINGERPRINT_FORMAT`] |
 /// | `context` | digest of the files that are sent: path, kind, mode and content, without the Dockerfile's content |
-/// | `dockerfile` | digest of the Dockerfile, before references to bases are replaced |
-/// | `dockerfile_path` | path of the Dockerfile in the context; absent if it lies outside |
+/// | `dockerfile` | digest of the instructions that the build runs, before references to bases are replaced; without `inputs`, or if the build copies the Dockerfile, of its text |
+/// | `inputs` | `reached`: `context` and `dockerfile` cover what the instructions reach; absent if they cover everything; not in the fingerprint |
+/// | `dockerfile_path` | path of the Dockerfile in the context; absent if it lies outside, and with `inputs` |
 /// | `platform` | the platform |
 /// | `base NAME:TAG` | fingerprint of a base in the manifest |
 /// | `arg NAME` | two digits of the digest of a build argument's value; not in the fingerprint |
@@ -297,6 +306,11 @@ impl Inputs {
         self.get("context")?.parse().ok()
     }
 
+    /// Returns true if the inputs cover a whole context, as those of earlier versions do.
+    pub fn has_whole_context(&self) -> bool {
+        self.get("context").is_some() && self.get("inputs").is_none()
+    }
+
     /// Returns the source of a mirror.
     pub fn source(&self) -> Option<SourceRef> {
         self.get("source")?.parse().ok()
@@ -327,7 +341,7 @@ impl Inputs {
 
 /// False for an input that only explains changes.
 fn is_in_fingerprint(key: &str) -> bool {
-    key != "target" && !key.starts_with("arg ")
+    key != "target" && key != "inputs" && !key.starts_with("arg ")
 }
 
 #[cfg(test)]

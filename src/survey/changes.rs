@@ -24,6 +24,10 @@ pub(super) async fn find(
         let (id, context) = (UnitId(index), context.as_ref()?);
         let unit = workspace.unit(id);
         let built = lookup.of(workspace, unit)?.entry.built.as_ref()?;
+        // The files of a whole context cannot be compared with those that instructions reach.
+        if built.inputs.has_whole_context() != context.instructions.is_none() {
+            return None;
+        }
         let old = built.inputs.context().filter(|old| *old != context.digest)?;
         Some((id, old, context.clone(), unit.dockerfile_inside().as_bytes().to_vec()))
     };

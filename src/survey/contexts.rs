@@ -1,20 +1,23 @@
 //! Scans the contexts of all units and lints them.
 
 use std::collections::{HashMap, HashSet};
-use std::ffi::OsStr;
 use std::sync::Arc;
 
 use rayon::prelude::*;
 
 use super::copies;
 use super::error::{ContextError, SurveyError};
+use super::reads::{BuildReads, reads};
+use crate::base::digest::Digest;
 use crate::base::size::bytes;
 use crate::base::span::Problem;
 use crate::context::lint::{self, LintFindings, SizeLimits, warnings};
 use crate::context::{self, ScanRequest, StatCache, Tree};
 use crate::manifest::Workspace;
-use crate::manifest::workspace::{Origin, ServiceSettings, Unit};
+use crate::manifest::workspace::{Origin, ServiceSettings, Unit, UnitId};
+use crate::plan::PreviousLookup;
 use crate::plan::facts::Context;
+use crate::state::{Entry, Inputs, State};
 
 /// The parts of the contexts that a scan reads.
 pub(super) enum ScanDepth {
@@ -28,60 +31,132 @@ pub(super) enum ScanDepth {
 struct UnitScan {
     /// Index of the unit.
     unit: usize,
-    request: ScanRequest,
+    /// Indexes of the request for what the build reads, and of that for everything, if the lockfile
+    /// recorded everything.
+    reached: usize,
+    whole: Option<usize>,
+    instructions: Option<Digest>,
+    /// Digest of the text of the Dockerfile, if its instructions count.
+    dockerfile: Option<Digest>,
     /// Path of the Dockerfile within the context; empty if it lies outside.
     dockerfile_inside: Vec<u8>,
 }
 
-/// Scans every context once, however many units share it. Returns the contexts by unit, and the warnings about them.
-pub(super) async fn scan(
-    workspace: &Workspace,
-    depth: ScanDepth,
-) -> Result<(Vec<Option<Context>>, Vec<Problem>), SurveyError> {
-    let scan = |(index, unit): (usize, &Unit)| {
-        let Origin::Build(build) = &unit.origin else { return None };
-        let (root, dockerfile) = (build.context.clone(), Some(build.dockerfile_path.clone()));
-        let dockerfile_inside = build.dockerfile_inside.clone().unwrap_or_default().into_bytes();
-        let request = ScanRequest { root, dockerfile };
-        Some(UnitScan { unit: index, request, dockerfile_inside })
-    };
-    let scans: Vec<UnitScan> = workspace.units.iter().enumerate().filter_map(scan).collect();
-    let limits = limits(&workspace.settings);
-    let scan = tokio::task::spawn_blocking(move || {
-        // The units of one image share a context.
-        let mut request_of: HashMap<(&OsStr, Option<&OsStr>), usize> = HashMap::new();
-        let mut requests: Vec<ScanRequest> = Vec::new();
-        let request_of_scan: Vec<usize> = scans
-            .iter()
-            .map(|UnitScan { request, .. }| {
-                let dockerfile = request.dockerfile.as_ref().map(|path| path.as_os_str());
-                *request_of.entry((request.root.as_os_str(), dockerfile)).or_insert_with(|| {
-                    requests.push(request.clone());
-                    requests.len() - 1
-                })
-            })
-            .collect();
+/// The scans of a workspace. Units with equal requests share one.
+#[derive(Default)]
+pub(super) struct Scans {
+    units: Vec<UnitScan>,
+    requests: Vec<ScanRequest>,
+}
+
+impl Scans {
+    /// Returns the scans of the selected units.
+    pub(super) fn new(
+        workspace: &Workspace,
+        state: &State,
+        selected: &(dyn Fn(UnitId) -> bool + Sync),
+    ) -> Self {
+        let lookup = PreviousLookup::new(workspace, state);
+        let read = |(index, unit): (usize, &Unit)| {
+            let Origin::Build(build) = &unit.origin else { return None };
+            selected(UnitId(index)).then(|| (index, reads(workspace, unit, build)))
+        };
+        let all: Vec<(usize, BuildReads)> =
+            workspace.units.par_iter().enumerate().filter_map(read).collect();
+        let mut scans = Self::default();
+        let mut indexes: HashMap<ScanRequest, usize> = HashMap::new();
+        let mut index_of = |request: ScanRequest| {
+            let next = indexes.len();
+            *indexes.entry(request).or_insert(next)
+        };
+        for (index, BuildReads { paths, instructions }) in all {
+            let unit = &workspace.units[index];
+            let Origin::Build(build) = &unit.origin else { continue };
+            let request = |reads| ScanRequest {
+                root: build.context.clone(),
+                dockerfile: Some(build.dockerfile_path.clone()),
+                reads,
+            };
+            let recorded_whole = instructions.is_some()
+                && lookup.all(workspace, unit).iter().any(|entry| has_whole_context(entry.entry));
+            scans.units.push(UnitScan {
+                unit: index,
+                reached: index_of(request(paths)),
+                whole: recorded_whole.then(|| index_of(request(None))),
+                instructions,
+                dockerfile: instructions.map(|_| Digest::of(build.dockerfile.text().as_bytes())),
+                dockerfile_inside: unit.dockerfile_inside().as_bytes().to_vec(),
+            });
+        }
+        scans.requests = vec![ScanRequest::default(); indexes.len()];
+        for (request, index) in indexes {
+            scans.requests[index] = request;
+        }
+        scans
+    }
+
+    /// Scans all contexts. Returns them by unit, of which there are `units`, and the trees of what
+    /// the builds read.
+    pub(super) fn contexts(
+        self,
+        units: usize,
+        depth: ScanDepth,
+    ) -> Result<(Vec<Option<Context>>, Vec<Arc<Tree>>), SurveyError> {
+        let Self { units: scans, requests } = self;
         let trees = match depth {
             ScanDepth::Contents(cache) => context::scan_all(&requests, Some(cache)),
             ScanDepth::NamesOnly => context::scan_names(&requests),
         };
         let trees = trees.map_err(SurveyError::from)?;
-        let context = |(scan, &request): (&UnitScan, &usize)| {
-            let tree = Arc::clone(&trees[request]);
-            (scan.unit, Context { digest: tree.digest_without(&scan.dockerfile_inside), tree })
-        };
-        let contexts: Vec<_> = scans.par_iter().zip(&request_of_scan).map(context).collect();
+        let scanned: Vec<_> =
+            scans.par_iter().map(|scan| (scan.unit, scan.context(&trees))).collect();
+        let mut contexts: Vec<Option<Context>> = (0..units).map(|_| None).collect();
+        for (unit, context) in scanned {
+            contexts[unit] = Some(context);
+        }
+        let reached = scans.iter().map(|scan| Arc::clone(&trees[scan.reached])).collect();
+        Ok((contexts, reached))
+    }
+}
+
+impl UnitScan {
+    fn context(&self, trees: &[Arc<Tree>]) -> Context {
+        let tree = Arc::clone(&trees[self.reached]);
+        let digest = |tree: &Tree| tree.digest_without(&self.dockerfile_inside);
+        // A build that copies its Dockerfile makes another image for another comment.
+        let copies_dockerfile = tree.get(&self.dockerfile_inside).is_some();
+        Context {
+            digest: digest(&tree),
+            instructions: if copies_dockerfile { self.dockerfile } else { self.instructions },
+            whole: self.whole.map(|whole| digest(&trees[whole])),
+            tree,
+        }
+    }
+}
+
+/// Returns true if an entry records the digest of a whole context.
+fn has_whole_context(entry: &Entry) -> bool {
+    entry.inputs().any(Inputs::has_whole_context)
+}
+
+/// Scans every context once, however many units share it. Returns the contexts by unit, and the
+/// warnings about them.
+pub(super) async fn scan(
+    workspace: &Workspace,
+    state: &State,
+    depth: ScanDepth,
+) -> Result<(Vec<Option<Context>>, Vec<Problem>), SurveyError> {
+    let scans = Scans::new(workspace, state, &|_| true);
+    let (limits, units) = (limits(&workspace.settings), workspace.units.len());
+    let scan = tokio::task::spawn_blocking(move || {
+        let (contexts, trees) = scans.contexts(units, depth)?;
         let findings = lint(&trees, limits)?;
         Ok::<_, SurveyError>((contexts, findings))
     });
-    let (scanned, findings) = match scan.await {
+    let (contexts, findings) = match scan.await {
         Ok(result) => result?,
         Err(panic) => std::panic::resume_unwind(panic.into_panic()),
     };
-    let mut contexts: Vec<Option<Context>> = workspace.units.iter().map(|_| None).collect();
-    for (unit, context) in scanned {
-        contexts[unit] = Some(context);
-    }
     let mut warnings = warnings::warnings(&findings, limits);
     warnings.extend(copies::warnings(workspace, &contexts));
     Ok((contexts, warnings))

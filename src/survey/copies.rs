@@ -4,9 +4,9 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use super::reads::reach;
 use crate::base::span::{Problem, Span};
 use crate::base::text::list;
-use crate::dockerfile::ReachRequest;
 use crate::dockerfile::reached::ReadBy;
 use crate::manifest::Workspace;
 use crate::manifest::workspace::{BuildOrigin, Origin, Unit};
@@ -24,7 +24,7 @@ pub(super) fn warnings(workspace: &Workspace, contexts: &[Option<Context>]) -> V
     let mut missing: BTreeMap<(Span, String), Missing<'_>> = BTreeMap::new();
     for (unit, context) in workspace.units.iter().zip(contexts) {
         let (Origin::Build(build), Some(context)) = (&unit.origin, context) else { continue };
-        let Ok(reach) = build.dockerfile.reach(&ReachRequest::new(unit.platform)) else { continue };
+        let Some(reach) = reach(workspace, unit, build) else { continue };
         for source in reach.paths {
             let is_known = source.certain && source.resolved && source.read_by != ReadBy::Mount;
             let (true, Some(span)) = (is_known, source.span) else { continue };

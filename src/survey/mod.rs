@@ -9,14 +9,15 @@ mod contexts;
 mod copies;
 mod error;
 mod images;
+pub(crate) mod reads;
 mod registries;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
 
 use jiff::Timestamp;
 
-use self::contexts::ScanDepth;
+use self::contexts::{ScanDepth, Scans};
 pub(crate) use self::error::{ContextError, SurveyError};
 pub(crate) use self::registries::{LookupProgress, Lookups, RegistryLookup, look_up};
 use crate::api::{ApiError, Client, ErrorKind};
@@ -24,6 +25,8 @@ use crate::base::name::Owner;
 use crate::base::span::Problem;
 use crate::context::{History, StatCache};
 use crate::manifest::Workspace;
+use crate::manifest::workspace::UnitId;
+use crate::plan::facts::Context;
 use crate::plan::unpinned::{Unpinned, unpinned};
 use crate::plan::{self, Facts, PlanOptions};
 use crate::state::{Pin, State};
@@ -106,7 +109,22 @@ impl<'a> Query<'a> {
 ///
 /// Fails if a context cannot be read or is larger than `settings.context_max`.
 pub(crate) async fn context_warnings(workspace: &Workspace) -> Result<Vec<Problem>, SurveyError> {
-    Ok(contexts::scan(workspace, ScanDepth::NamesOnly).await?.1)
+    Ok(contexts::scan(workspace, &State::default(), ScanDepth::NamesOnly).await?.1)
+}
+
+/// Returns what the builds of these units read from their contexts. `None` for the other units.
+///
+/// # Errors
+///
+/// Fails if a context cannot be read.
+pub(crate) fn contexts_of(
+    workspace: &Workspace,
+    state: &State,
+    units: &HashSet<UnitId>,
+    cache: StatCache,
+) -> Result<Vec<Option<Context>>, SurveyError> {
+    let scans = Scans::new(workspace, state, &|unit| units.contains(&unit));
+    Ok(scans.contexts(workspace.units.len(), ScanDepth::Contents(cache))?.0)
 }
 
 /// Gathers all facts that a plan needs. A registry that does not respond is no error: the facts have
@@ -118,7 +136,8 @@ pub(crate) async fn context_warnings(workspace: &Workspace) -> Result<Vec<Proble
 /// if the service refuses the API key or cannot be reached.
 pub async fn facts(query: Query<'_>) -> Result<Facts, SurveyError> {
     let Query { workspace, state, caches, service, pins, notes, unasked } = query;
-    let (contexts, warnings) = contexts::scan(workspace, ScanDepth::Contents(caches.stat)).await?;
+    let (contexts, warnings) =
+        contexts::scan(workspace, state, ScanDepth::Contents(caches.stat)).await?;
     let changes = changes::find(workspace, state, &caches.history, &contexts).await;
     let now = Some(Timestamp::now());
     let mut facts = Facts { contexts, changes, unasked, now, warnings, notes, ..Facts::default() };

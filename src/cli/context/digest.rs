@@ -9,8 +9,7 @@ use crate::cli::failure::Failure;
 use crate::cli::settings::Settings;
 use crate::cli::ui::Ui;
 use crate::manifest::Workspace;
-use crate::manifest::workspace::{BuildOrigin, Origin, Unit, UnitId};
-use crate::plan::facts::Context;
+use crate::manifest::workspace::UnitId;
 use crate::plan::{self, Facts, Identity, PlanOptions};
 use crate::state::{StatePaths, Store};
 
@@ -19,28 +18,15 @@ pub(super) fn digest(
     ui: &mut Ui,
     settings: &Settings,
     workspace: &Workspace,
-    unit: &Unit,
+    id: UnitId,
 ) -> Result<(), Failure> {
-    let Some(id) = workspace.units.iter().position(|other| other.key == unit.key) else {
-        return Err(Failure::new(format!("{} is not in the manifest", unit.key)));
-    };
-    // The other units have no context here, and their fingerprints are not used.
-    let needed = with_bases(workspace, UnitId(id));
-    let build = |index: usize| match &workspace.units[index].origin {
-        Origin::Build(build) if needed.contains(&UnitId(index)) => Some((index, build)),
-        _ => None,
-    };
-    let builds: Vec<(usize, &BuildOrigin)> = (0..=id).filter_map(build).collect();
-    let origins: Vec<&BuildOrigin> = builds.iter().map(|(_, build)| *build).collect();
-    let mut contexts: Vec<Option<Context>> = (0..=id).map(|_| None).collect();
-    for ((index, _), tree) in builds.iter().zip(scan(settings, &origins)?) {
-        let dockerfile = workspace.units[*index].dockerfile_inside().as_bytes();
-        contexts[*index] = Some(Context { digest: tree.digest_without(dockerfile), tree });
-    }
-    let facts = Facts { contexts, ..Facts::default() };
+    let unit = workspace.unit(id);
     let state = Store::read_any(&StatePaths::beside(&settings.root()))?;
+    // The other units have no context here, and their fingerprints are not used.
+    let contexts = scan(settings, workspace, &state, &with_bases(workspace, id))?;
+    let facts = Facts { contexts, ..Facts::default() };
     let identities = plan::identify(workspace, &facts, &state, &PlanOptions::default());
-    let Some(Identity { inputs, fingerprint, .. }) = identities.into_iter().nth(id) else {
+    let Some(Identity { inputs, fingerprint, .. }) = identities.into_iter().nth(id.0) else {
         return Err(Failure::new(format!("{} has no fingerprint", unit.key)));
     };
     if ui.is_json() {

@@ -1,16 +1,18 @@
 //! Finds an image by name, and reads its context and the recorded state.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use crate::base::text::list;
 use crate::cli::failure::Failure;
 use crate::cli::service::LOCAL;
 use crate::cli::settings::Settings;
-use crate::context::{self, ScanError, ScanRequest, StatCache, Tree};
+use crate::context::{StatCache, Tree};
 use crate::manifest::Workspace;
-use crate::manifest::workspace::{BuildOrigin, Origin, Unit};
+use crate::manifest::workspace::{BuildOrigin, Origin, UnitId};
+use crate::plan::facts::Context;
 use crate::state::{State, StatePaths, Store};
-use crate::survey::SurveyError;
+use crate::survey::contexts_of;
 
 /// Maximum number of images named if none matches.
 const MAX_NAMES_SHOWN: usize = 10;
@@ -25,7 +27,8 @@ pub(super) fn read_state(settings: &Settings, local: bool) -> Result<State, Fail
     })
 }
 
-/// Returns the target called `name:tag`, or the first target of the image called `name`.
+/// Returns the target called `name:tag`, or the first target of the image called `name`, and its
+/// build.
 ///
 /// # Errors
 ///
@@ -33,38 +36,40 @@ pub(super) fn read_state(settings: &Settings, local: bool) -> Result<State, Fail
 pub(super) fn find<'w>(
     workspace: &'w Workspace,
     image: &str,
-) -> Result<(&'w Unit, &'w BuildOrigin), Failure> {
-    let mut units = workspace.units.iter();
-    let unit = units.find(|unit| unit.is_named(image));
-    let Some(unit) = unit else {
+) -> Result<(UnitId, &'w BuildOrigin), Failure> {
+    let index = workspace.units.iter().position(|unit| unit.is_named(image));
+    let Some(index) = index else {
         let names = list(workspace.units.iter().map(|unit| &unit.key), MAX_NAMES_SHOWN);
         let message = format!("the manifest has no image `{image}`");
         return Err(Failure::with_help(message, format!("it has {names}")));
     };
+    let unit = &workspace.units[index];
     match &unit.origin {
-        Origin::Build(build) => Ok((unit, build)),
+        Origin::Build(build) => Ok((UnitId(index), build)),
         Origin::Mirror(_) => {
             Err(Failure::new(format!("{} is a mirror and has no context", unit.key)))
         }
     }
 }
 
-/// Reads the contexts of these images, each once.
+/// Reads what the builds of these units read from their contexts. `None` for the other units.
 pub(super) fn scan(
     settings: &Settings,
-    builds: &[&BuildOrigin],
-) -> Result<Vec<Arc<Tree>>, Failure> {
-    let request = |build: &&BuildOrigin| ScanRequest {
-        root: build.context.clone(),
-        dockerfile: Some(build.dockerfile_path.clone()),
-    };
-    let requests: Vec<_> = builds.iter().map(request).collect();
+    workspace: &Workspace,
+    state: &State,
+    units: &HashSet<UnitId>,
+) -> Result<Vec<Option<Context>>, Failure> {
     let cache = StatCache::read(&settings.work_dir());
-    Ok(context::scan_all(&requests, Some(cache))
-        .map_err(|e: Vec<ScanError>| SurveyError::from(e))?)
+    Ok(contexts_of(workspace, state, units, cache)?)
 }
 
-/// Reads the context of one image.
-pub(super) fn scan_one(settings: &Settings, build: &BuildOrigin) -> Result<Arc<Tree>, Failure> {
-    Ok(scan(settings, &[build])?.remove(0))
+/// Reads what the build of one unit reads from its context.
+pub(super) fn scan_one(
+    settings: &Settings,
+    workspace: &Workspace,
+    unit: UnitId,
+) -> Result<Arc<Tree>, Failure> {
+    let contexts = scan(settings, workspace, &State::default(), &[unit].into())?;
+    let context = contexts.into_iter().nth(unit.0).flatten();
+    context.map(|context| context.tree).ok_or_else(|| Failure::new("the image has no context"))
 }

@@ -18,8 +18,8 @@ pub(super) fn run(ui: &mut Ui, settings: &Settings, args: ContextArgs) -> Result
     let workspace = Workspace::load(&settings.manifest, &env)?;
     match args.command {
         ContextCommand::List { image, by_size, .. } => {
-            let (_, build) = find(&workspace, &image)?;
-            let tree = scan_one(settings, build)?;
+            let (id, build) = find(&workspace, &image)?;
+            let tree = scan_one(settings, &workspace, id)?;
             if by_size {
                 list::list_by_size(ui, &tree)?;
             } else {
@@ -27,25 +27,27 @@ pub(super) fn run(ui: &mut Ui, settings: &Settings, args: ContextArgs) -> Result
             }
         }
         ContextCommand::Digest { image, .. } => {
-            let (unit, _) = find(&workspace, &image)?;
-            digest::digest(ui, settings, &workspace, unit)?;
+            let (id, _) = find(&workspace, &image)?;
+            digest::digest(ui, settings, &workspace, id)?;
         }
         ContextCommand::Dockerfile { image, local, .. } => {
-            let (unit, build) = find(&workspace, &image)?;
+            let (id, build) = find(&workspace, &image)?;
             let state = read_state(settings, local)?;
+            let unit = workspace.unit(id);
             let bases = pack::base_replacements(ui, &workspace, unit, build, &state)?;
             let text = build.dockerfile.with_replaced(&bases);
             ui.document(&text)?;
         }
         ContextCommand::Why { image, path, .. } => {
-            let (unit, build) = find(&workspace, &image)?;
-            why::why(ui, unit, build, &path)?;
+            let (id, build) = find(&workspace, &image)?;
+            why::why(ui, &workspace, id, build, &path)?;
         }
         ContextCommand::Pack { image, output, local, .. } => {
-            let (unit, build) = find(&workspace, &image)?;
+            let (id, build) = find(&workspace, &image)?;
             let state = read_state(settings, local)?;
+            let unit = workspace.unit(id);
             let bases = pack::base_replacements(ui, &workspace, unit, build, &state)?;
-            let tree = scan_one(settings, build)?;
+            let tree = scan_one(settings, &workspace, id)?;
             pack::pack(ui, &tree, build, &bases, &output)?;
         }
     }

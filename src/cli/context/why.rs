@@ -2,91 +2,198 @@
 
 use std::ffi::OsStr;
 use std::fs::{self, FileType};
+use std::ops::Range;
 use std::path::{Component, Path};
 
 use serde_json::json;
 
 use crate::base::clean_path::clean;
+use crate::base::span::Span;
 use crate::cli::failure::Failure;
 use crate::cli::ui::Ui;
-use crate::context::{Explanation, IgnoreRules, RelPath};
-use crate::manifest::workspace::{BuildOrigin, Unit};
+use crate::context::{self, Explanation, IgnoreRules, ReadMatch, RelPath};
+use crate::manifest::Workspace;
+use crate::manifest::workspace::{BuildOrigin, InputScope, Unit, UnitId};
+use crate::survey::reads;
 
 /// Prints the explanation as one line of data, with notes on stderr where it could mislead.
 pub(super) fn why(
     ui: &mut Ui,
-    unit: &Unit,
+    workspace: &Workspace,
+    unit: UnitId,
     build: &BuildOrigin,
     typed: &Path,
 ) -> Result<(), Failure> {
     let rules = IgnoreRules::read(&build.context, Some(&build.dockerfile_path))?;
+    let unit = workspace.unit(unit);
     let path = locate(&build.context, typed)?.ok_or_else(|| {
         let message = format!("{} is not in the context of {}", typed.display(), unit.key);
         let root = build.context.display();
         Failure::with_help(message, format!("write the path relative to the context, {root}"))
     })?;
     let kind = kind_of(&build.context, &path);
-    let why = rules.explain(&path, kind.map(|kind| kind.is_dir()));
     let is_special =
         kind.is_some_and(|kind| !(kind.is_file() || kind.is_dir() || kind.is_symlink()));
+    let is_dir = kind.map(|kind| kind.is_dir());
+    let ignored = rules.explain(&path, is_dir);
+    let reader = if ignored.sent() && !is_special {
+        Some(reader(workspace, unit, build, &path, is_dir)?)
+    } else {
+        None
+    };
+    let why = PathVerdict { path: &path, exists: kind.is_some(), rules: &rules, ignored, reader };
     if ui.is_json() {
-        ui.json_data(&as_json(&path, (kind.is_some(), is_special), &rules, why))?;
-    } else if is_special && why.sent() {
+        ui.json_data(&why.as_json())?;
+    } else if is_special && ignored.sent() {
         ui.data(format_args!("{path} is not sent: sockets, FIFOs and devices never are"))?;
     } else {
-        let sent = if why.sent() { "is sent" } else { "is not sent" };
-        ui.data(format_args!("{path} {sent}: {}", reason(&rules, why)))?;
+        let sent = if why.is_sent() { "is sent" } else { "is not sent" };
+        ui.data(format_args!("{path} {sent}: {}", why.reason()))?;
     }
-    if kind.is_none() {
+    notes(ui, build, &why, is_dir == Some(true))
+}
+
+/// Prints notes where the explanation could mislead.
+fn notes(
+    ui: &mut Ui,
+    build: &BuildOrigin,
+    why: &PathVerdict<'_>,
+    is_dir: bool,
+) -> Result<(), Failure> {
+    let path = why.path;
+    if !why.exists {
         let root = build.context.display();
         ui.message(format_args!(
             "note: {path} does not exist in {root}; this is what the rules say"
         ))?;
     }
-    if why.sent() || why == Explanation::Own {
+    if why.is_sent() || why.ignored == Explanation::Own {
         return Ok(());
     }
     if build.dockerfile_inside.as_deref().is_some_and(|inside| inside.as_bytes() == path.as_bytes())
     {
         ui.message("note: this is the Dockerfile, which is always sent")?;
     }
-    if kind.is_some_and(|kind| kind.is_dir()) && rules.may_include_below(&path) {
+    if matches!(why.reader, Some(Reader::Below)) {
+        ui.message("note: the build reads something below this directory")?;
+    }
+    if !why.ignored.sent() && is_dir && why.rules.may_include_below(path) {
         ui.message("note: a pattern with `!` may include files below this directory again")?;
     }
     Ok(())
 }
 
-fn reason(rules: &IgnoreRules, why: Explanation<'_>) -> String {
-    let file = rules.file.as_deref().map(Path::display);
-    match (why, file) {
-        (Explanation::Own, _) => "imgplan's own files are never sent".to_owned(),
-        (Explanation::Pattern { ignored, line, pattern }, Some(file)) => {
-            let effect = if ignored { "" } else { " includes it again" };
-            format!("{file}, line {line}: {pattern}{effect}")
-        }
-        (_, Some(_)) => "no pattern matches it".to_owned(),
-        (_, None) => "there is no .dockerignore".to_owned(),
-    }
+/// The part of a build that reads a path which is not ignored.
+enum Reader {
+    /// The whole context is sent, for this reason; `None` if the manifest wants it.
+    Whole(Option<String>),
+    /// An instruction: its file and line, and its text.
+    Instruction { place: String, text: String },
+    /// An `ONBUILD` trigger of a base.
+    Trigger,
+    /// Nothing reads it, but something below it may be read.
+    Below,
+    /// Nothing.
+    Nothing,
 }
 
-fn as_json(
+/// Returns the first instruction that reads a path.
+fn reader(
+    workspace: &Workspace,
+    unit: &Unit,
+    build: &BuildOrigin,
     path: &RelPath,
-    (exists, is_special): (bool, bool),
-    rules: &IgnoreRules,
-    why: Explanation<'_>,
-) -> serde_json::Value {
-    let (line, pattern) = match why {
-        Explanation::Pattern { line, pattern, .. } => (Some(line), Some(pattern)),
-        Explanation::Own | Explanation::NoPattern => (None, None),
-    };
-    json!({
-        "path": path.to_string(),
-        "sent": why.sent() && !is_special,
-        "ignore_file": rules.file.as_deref().map(|file| file.display().to_string()),
-        "line": line,
-        "pattern": pattern,
-        "exists": exists,
-    })
+    is_dir: Option<bool>,
+) -> Result<Reader, Failure> {
+    if build.inputs == InputScope::Context {
+        return Ok(Reader::Whole(None));
+    }
+    let Some(reach) = reads::reach(workspace, unit, build) else { return Ok(Reader::Whole(None)) };
+    if let Some(reason) = reads::reason_for_whole(&reach, build) {
+        return Ok(Reader::Whole(Some(reason)));
+    }
+    let mut best = Reader::Nothing;
+    for read in &reach.paths {
+        let reads = reads::context_reads(read);
+        match context::read_match(&build.context, &reads, path, is_dir.unwrap_or(false))? {
+            ReadMatch::Read => return Ok(instruction(workspace, build, read.span.as_ref())),
+            ReadMatch::Below => best = Reader::Below,
+            ReadMatch::Unread => {}
+        }
+    }
+    Ok(best)
+}
+
+/// Returns the instruction with this byte range of the Dockerfile.
+fn instruction(workspace: &Workspace, build: &BuildOrigin, range: Option<&Range<usize>>) -> Reader {
+    let Some(range) = range else { return Reader::Trigger };
+    let span = Span::new(build.dockerfile_start + range.start, range.len());
+    let place = workspace.sources.locate(span);
+    let place = place.map(|(file, start, _)| format!("{file}, line {}", start.line));
+    let before = build.dockerfile.text().get(..range.start).unwrap_or_default();
+    let start = before.rfind('\n').map_or(0, |at| at + 1);
+    let text = build.dockerfile.text()[start..].lines().next().unwrap_or_default();
+    Reader::Instruction { place: place.unwrap_or_default(), text: text.trim().to_owned() }
+}
+
+/// The explanation of a path.
+struct PathVerdict<'a> {
+    path: &'a RelPath,
+    exists: bool,
+    rules: &'a IgnoreRules,
+    ignored: Explanation<'a>,
+    /// The reader; `None` for a path that is ignored or cannot be sent.
+    reader: Option<Reader>,
+}
+
+impl PathVerdict<'_> {
+    fn is_sent(&self) -> bool {
+        !matches!(self.reader, None | Some(Reader::Below | Reader::Nothing))
+    }
+
+    fn reason(&self) -> String {
+        let file = self.rules.file.as_deref().map(Path::display);
+        match (&self.reader, self.ignored, file) {
+            (_, Explanation::Own, _) => "imgplan's own files are never sent".to_owned(),
+            (None, Explanation::Pattern { line, pattern, .. }, Some(file)) => {
+                format!("{file}, line {line}: {pattern}")
+            }
+            (Some(Reader::Nothing | Reader::Below), ..) => {
+                "no instruction that the build runs reads it".to_owned()
+            }
+            (Some(Reader::Instruction { place, text }), ..) => format!("{place}: {text}"),
+            (Some(Reader::Trigger), ..) => "an ONBUILD trigger of a base reads it".to_owned(),
+            (Some(Reader::Whole(Some(reason))), ..) => {
+                format!("the whole context is sent, because {reason}")
+            }
+            (_, Explanation::Pattern { line, pattern, .. }, Some(file)) => {
+                format!("{file}, line {line}: {pattern} includes it again")
+            }
+            (_, _, Some(_)) => "no pattern matches it".to_owned(),
+            (_, _, None) => "there is no .dockerignore".to_owned(),
+        }
+    }
+
+    fn as_json(&self) -> serde_json::Value {
+        let (line, pattern) = match self.ignored {
+            Explanation::Pattern { line, pattern, .. } => (Some(line), Some(pattern)),
+            Explanation::Own | Explanation::NoPattern => (None, None),
+        };
+        let (place, text) = match &self.reader {
+            Some(Reader::Instruction { place, text }) => (Some(place), Some(text)),
+            _ => (None, None),
+        };
+        json!({
+            "path": self.path.to_string(),
+            "sent": self.is_sent(),
+            "ignore_file": self.rules.file.as_deref().map(|file| file.display().to_string()),
+            "line": line,
+            "pattern": pattern,
+            "read_at": place,
+            "instruction": text,
+            "exists": self.exists,
+        })
+    }
 }
 
 /// Returns the path relative to the context. `typed` is relative to the context or, as a shell

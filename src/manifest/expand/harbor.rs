@@ -20,7 +20,7 @@ use crate::manifest::node::YamlNode;
 use crate::manifest::spanned::Spanned;
 
 /// Keys that only a build can have.
-const BUILD_KEYS: [&str; 4] = ["dockerfile", "args", "target", "infer_bases"];
+const BUILD_KEYS: [&str; 5] = ["dockerfile", "args", "target", "inputs", "infer_bases"];
 
 /// Help for a folder that is not a task.
 const TASK_HELP: &str = "a task is a folder with task.toml and environment/";

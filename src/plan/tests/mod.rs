@@ -1,5 +1,6 @@
 //! Tests of the planner, on units written by hand and on random manifests.
 
+mod earlier_inputs;
 mod forced;
 mod merge;
 mod model;

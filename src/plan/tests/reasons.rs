@@ -55,6 +55,8 @@ fn index(reason: &Reason) -> usize {
         Reason::Superseded { .. } => 18,
         Reason::RemovedFromManifest { .. } => 19,
         Reason::ExistsRemote => 20,
+        // In `earlier_inputs`, because it needs contexts.
+        Reason::WholeContextChanged => 21,
     }
 }
 const REASONS: usize = 21;

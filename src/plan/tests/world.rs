@@ -12,7 +12,8 @@ use crate::base::span::Span;
 use crate::dockerfile::Dockerfile;
 use crate::manifest::Workspace;
 use crate::manifest::workspace::{
-    BuildOrigin, ExternalBase, Moved, Origin, Removed, ServiceSettings, Unit, UnitId, UnitPattern,
+    BuildOrigin, ExternalBase, InputScope, Moved, Origin, Removed, ServiceSettings, Unit, UnitId,
+    UnitPattern,
 };
 
 /// Returns a unit built from a Dockerfile with this comment.
@@ -22,6 +23,7 @@ pub(super) fn built(name: &str, words: &str, needs: &[usize]) -> Unit {
         context: PathBuf::from("."),
         dockerfile_path: PathBuf::from("Dockerfile"),
         dockerfile_inside: Some("Dockerfile".to_owned()),
+        inputs: InputScope::Reached,
         args: BTreeMap::new(),
         target: None,
         dockerfile_start: 0,

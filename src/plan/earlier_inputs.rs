@@ -1,37 +1,67 @@
-//! Credits existing images to the first pins of their references, so that pinning for the first
-//! time triggers no rebuild. Pure.
+//! Carries recorded inputs over to those of today where nothing that they cover has changed, so that
+//! nothing is rebuilt: to the first pins of their references, and from whole contexts to the files
+//! that the instructions reach. Pure.
 
 use std::collections::{HashMap, HashSet};
 
-use super::facts::Facts;
+use super::facts::{Context, Facts};
+use super::inputs::set_files;
 use super::pins::base_input;
 use super::previous::PreviousLookup;
-use crate::base::digest::{Digest, Fingerprint};
+use crate::base::digest::Fingerprint;
 use crate::base::name::{ImageRef, Platform};
 use crate::base::reference::{full_form, pin_key};
-use crate::manifest::workspace::{Origin, Unit, Workspace};
+use crate::manifest::workspace::{Origin, Unit, UnitId, Workspace};
 use crate::state::{Built, Entry, Inputs, Pending, Pin, Record, State, Submission};
 
+/// Carries the inputs of all entries over. Their dependents get the new fingerprint of their base.
+///
 /// On the first pin of a reference, assumes that existing units were built from that digest:
 /// nothing says otherwise, and a rebuild of thousands of mirrors would help nobody. Only units with
-/// the same source or Dockerfile count. Their dependents get the new fingerprint of their base.
-pub(crate) fn adopt_first_pins(workspace: &Workspace, facts: &Facts, state: &State) -> Vec<Record> {
+/// the same source or Dockerfile count.
+pub(crate) fn carry_inputs_over(
+    workspace: &Workspace,
+    facts: &Facts,
+    state: &State,
+) -> Vec<Record> {
     let pins = facts.pins.iter().filter(|(key, _)| !state.pins.contains_key(*key));
     let pins: HashMap<&str, &Pin> = pins.map(|(key, pin)| (key.as_str(), pin)).collect();
-    if pins.is_empty() || state.entries.is_empty() {
+    let has_whole = facts.contexts.iter().flatten().any(|context| context.whole.is_some());
+    if (pins.is_empty() && !has_whole) || state.entries.is_empty() {
         return Vec::new();
     }
     let lookup = PreviousLookup::new(workspace, state);
     let mut adoption = Adoption { pins, changed: HashMap::new(), records: Vec::new() };
     let mut seen = HashSet::new();
-    for unit in &workspace.units {
+    for (index, unit) in workspace.units.iter().enumerate() {
+        let context = facts.context(UnitId(index));
         for previous in lookup.all(workspace, unit) {
             if seen.insert(previous.key) {
-                adoption.adopt(unit, previous.key, previous.entry);
+                adoption.adopt((unit, context), previous.key, previous.entry);
             }
         }
     }
     adoption.records
+}
+
+/// A unit and its context.
+type UnitContext<'a> = (&'a Unit, Option<&'a Context>);
+
+/// Replaces the inputs of a whole context by those of the files that the instructions reach, if
+/// nothing in the context and the Dockerfile has changed.
+fn narrow(unit: &Unit, context: Option<&Context>, inputs: &mut Inputs) {
+    let (Origin::Build(build), Some(context)) = (&unit.origin, context) else { return };
+    if !inputs.has_whole_context() || context.instructions.is_none() {
+        return;
+    }
+    let Some(as_whole) = context.as_whole() else { return };
+    let mut whole = Inputs::default();
+    set_files(&mut whole, build, Some(&as_whole));
+    let is_same = |key: &str| inputs.get(key) == whole.get(key);
+    if ["context", "dockerfile", "dockerfile_path"].into_iter().all(is_same) {
+        inputs.0.remove("dockerfile_path");
+        set_files(inputs, build, Some(context));
+    }
 }
 
 /// State of the adoption, which goes through the units bases first.
@@ -44,25 +74,25 @@ struct Adoption<'a> {
 }
 
 impl Adoption<'_> {
-    /// Adds the first pins to all inputs recorded for a unit: of its image, its pending build and
-    /// its request in doubt.
-    fn adopt(&mut self, unit: &Unit, key: &ImageRef, entry: &Entry) {
+    /// Carries over all inputs recorded for a unit: of its image, its pending build and its request
+    /// in doubt.
+    fn adopt(&mut self, unit: UnitContext<'_>, key: &ImageRef, entry: &Entry) {
         let (kind, platform) = (entry.kind, entry.platform);
         if let Some(built) = &entry.built
             && let Some((inputs, fingerprint)) =
-                self.with_pins(unit, key, &built.inputs, built.fingerprint)
+                self.carried(unit, key, &built.inputs, built.fingerprint)
         {
             let built = Some(Built { fingerprint, inputs, ..built.clone() });
             self.records.push(Record::Known { unit: key.clone(), kind, platform, built });
         }
         let pending = entry.pending.as_ref().and_then(|pending| {
             let (inputs, fingerprint) =
-                self.with_pins(unit, key, &pending.inputs, pending.fingerprint)?;
+                self.carried(unit, key, &pending.inputs, pending.fingerprint)?;
             Some(Pending { fingerprint, inputs, ..pending.clone() })
         });
         let submitted = entry.submitted.as_ref().and_then(|submitted| {
             let (inputs, fingerprint) =
-                self.with_pins(unit, key, &submitted.inputs, submitted.fingerprint)?;
+                self.carried(unit, key, &submitted.inputs, submitted.fingerprint)?;
             Some(Submission { fingerprint, inputs, ..submitted.clone() })
         });
         // `Record::Created` clears the request in doubt, although it was for another build: keep
@@ -76,10 +106,10 @@ impl Adoption<'_> {
         }
     }
 
-    /// Returns inputs with the first pins added, and their fingerprint; `None` if nothing changes.
-    fn with_pins(
+    /// Returns the inputs of today and their fingerprint; `None` if nothing changes.
+    fn carried(
         &mut self,
-        unit: &Unit,
+        (unit, context): UnitContext<'_>,
         key: &ImageRef,
         recorded: &Inputs,
         old: Fingerprint,
@@ -89,7 +119,8 @@ impl Adoption<'_> {
             return None;
         }
         let mut inputs = recorded.clone();
-        self.add_pins(unit, &mut inputs);
+        narrow(unit, context, &mut inputs);
+        self.add_pins((unit, context), &mut inputs);
         for (key, value) in &mut inputs.0 {
             let changed = key.strip_prefix("base ").and_then(|base| self.changed.get(base));
             let new = changed.into_iter().flatten().find(|(old, _)| old.to_string() == *value);
@@ -106,7 +137,7 @@ impl Adoption<'_> {
     }
 
     /// Adds missing pins to the inputs, if they have the unit's source or Dockerfile.
-    fn add_pins(&self, unit: &Unit, inputs: &mut Inputs) {
+    fn add_pins(&self, (unit, context): UnitContext<'_>, inputs: &mut Inputs) {
         let digest = |text: &str, platform: Option<Platform>| {
             self.pins.get(pin_key(text)?.as_str())?.digest_for(platform)
         };
@@ -119,8 +150,9 @@ impl Adoption<'_> {
                 }
             }
             Origin::Build(build) => {
-                let dockerfile = Digest::of(build.dockerfile.text().as_bytes());
-                if inputs.get("dockerfile") != Some(dockerfile.to_string().as_str()) {
+                let mut today = Inputs::default();
+                set_files(&mut today, build, context);
+                if inputs.get("dockerfile") != today.get("dockerfile") {
                     return;
                 }
                 for base in &build.externals {

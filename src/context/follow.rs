@@ -1,0 +1,245 @@
+//! Follows the links on the paths that a build reads, so that the targets are sent too.
+//!
+//! As BuildKit's client does, but a link behind a folder that a wildcard matches is followed as
+//! well: BuildKit leaves its target out, and then its build fails.
+
+use std::collections::{BTreeSet, HashSet};
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::dir::{Dir, NativeDir};
+use super::error::{ScanError, ScanProblem, unreadable};
+use super::ignore::MAX_PATTERNS;
+use super::names::ItemKind;
+use super::path::{RelPath, as_os_str, lossy};
+use super::pattern::{Matcher, escape, has_wildcard};
+use super::selection::{SelectedPattern, Selection};
+
+/// Maximum number of links and matches that are followed. A build that needs more is taken to read
+/// its whole context.
+const MAX_FOLLOWED: usize = 10_000;
+
+/// A path or pattern that a build reads from its context.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ContextRead {
+    /// The path from the root, without `.` and `..`; empty for the whole context.
+    pub path: String,
+    /// The patterns of the entries below the path that the build does not read.
+    pub excludes: Vec<String>,
+}
+
+/// Returns the selection of everything that a build reads from the context in `root`; `None` for
+/// the whole context.
+pub(super) fn select(root: &Path, reads: &[ContextRead]) -> Result<Option<Selection>, ScanProblem> {
+    let whole = |read: &ContextRead| read.path.is_empty() && read.excludes.is_empty();
+    if reads.iter().any(whole) {
+        return Ok(None);
+    }
+    let mut follower = Follower { root, seen: HashSet::new(), selected: BTreeSet::new() };
+    for read in reads {
+        follower.read(read)?;
+    }
+    let Follower { seen, selected, .. } = follower;
+    if seen.len() > MAX_FOLLOWED || selected.len() > MAX_PATTERNS {
+        return Ok(None);
+    }
+    // Docker refuses an invalid pattern when it copies, so nothing that is sent for it is wrong.
+    Ok(Selection::new(selected.into_iter().collect()).ok())
+}
+
+/// The relation of a path to what a build reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum ReadMatch {
+    /// The build does not read it.
+    Unread,
+    /// The build may read something in this folder.
+    Below,
+    /// The build reads it.
+    Read,
+}
+
+/// Returns the relation of a path in the context `root` to what a build reads. The path need not
+/// exist.
+///
+/// # Errors
+///
+/// Fails if a folder on the way cannot be read.
+pub(crate) fn read_match(
+    root: &Path,
+    reads: &[ContextRead],
+    path: &RelPath,
+    is_dir: bool,
+) -> Result<ReadMatch, ScanError> {
+    let selection = select(root, reads).map_err(|problem| ScanError::new(root, vec![problem]))?;
+    Ok(match selection {
+        Some(selection) if selection.selects(path, is_dir) => ReadMatch::Read,
+        Some(selection) if is_dir && selection.may_select_below(path) => ReadMatch::Below,
+        Some(_) => ReadMatch::Unread,
+        None => ReadMatch::Read,
+    })
+}
+
+/// A part of a path that is not followed yet.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum PathPart {
+    Name(Vec<u8>),
+    Pattern(String),
+}
+
+struct Follower<'r> {
+    root: &'r Path,
+    seen: HashSet<(Vec<u8>, Vec<PathPart>)>,
+    selected: BTreeSet<SelectedPattern>,
+}
+
+impl Follower<'_> {
+    fn read(&mut self, read: &ContextRead) -> Result<(), ScanProblem> {
+        let part = |part: &str| match has_wildcard(part) {
+            true => PathPart::Pattern(part.to_owned()),
+            false => PathPart::Name(part.as_bytes().to_vec()),
+        };
+        let parts: Vec<PathPart> =
+            read.path.split('/').filter(|part| !part.is_empty()).map(part).collect();
+        // The exclusions of a link or a pattern are relative to what it leads to.
+        if !read.excludes.is_empty() && self.is_folder(&parts)? {
+            let (pattern, excludes) = (read.path.clone(), read.excludes.clone());
+            self.selected.insert(SelectedPattern { pattern, excludes });
+            return Ok(());
+        }
+        self.follow(Vec::new(), &parts)
+    }
+
+    /// Returns true for the path of a folder without links and patterns.
+    fn is_folder(&self, parts: &[PathPart]) -> Result<bool, ScanProblem> {
+        let mut at = Vec::new();
+        for part in parts {
+            let PathPart::Name(name) = part else { return Ok(false) };
+            at = joined(&at, name);
+            if !self.kind(&at)?.is_some_and(|kind| kind.is_dir()) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Follows `rest` from the folder `at`, which is reached without a link.
+    fn follow(&mut self, mut at: Vec<u8>, rest: &[PathPart]) -> Result<(), ScanProblem> {
+        if self.seen.len() > MAX_FOLLOWED || !self.seen.insert((at.clone(), rest.to_vec())) {
+            return Ok(());
+        }
+        for (index, part) in rest.iter().enumerate() {
+            let after = &rest[index + 1..];
+            let name = match part {
+                PathPart::Name(name) => name,
+                PathPart::Pattern(pattern) => return self.follow_matches(&at, pattern, after),
+            };
+            at = joined(&at, name);
+            match self.kind(&at)? {
+                Some(kind) if kind.is_symlink() => return self.follow_link(&at, after),
+                Some(_) => {}
+                None => return Ok(()),
+            }
+        }
+        self.select(&at, &[]);
+        Ok(())
+    }
+
+    /// Selects a pattern, and follows the links and folders that its first part matches.
+    fn follow_matches(
+        &mut self,
+        at: &[u8],
+        pattern: &str,
+        after: &[PathPart],
+    ) -> Result<(), ScanProblem> {
+        let first = PathPart::Pattern(pattern.to_owned());
+        let all: Vec<PathPart> = [first].into_iter().chain(after.iter().cloned()).collect();
+        self.select(at, &all);
+        let Ok(matcher) = Matcher::new(pattern) else { return Ok(()) };
+        let folder = self.full(at);
+        let names = match NativeDir::at(&folder).and_then(|dir| dir.names()) {
+            Ok(names) => names,
+            Err(error) if is_absent(&error) => return Ok(()),
+            Err(error) => return Err(unreadable("read the folder", folder, error)),
+        };
+        for index in 0..names.len() {
+            let name = names.name(index);
+            let is_match = matcher.matches(&lossy(name));
+            match names.kind(index) {
+                ItemKind::Link if is_match => self.follow_link(&joined(at, name), after)?,
+                ItemKind::Dir if is_match && !after.is_empty() && !pattern.contains("**") => {
+                    self.follow(joined(at, name), after)?;
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Selects the link at `at`, and follows its target. As in BuildKit, a target that is absolute
+    /// begins at the root of the context, and `..` does not leave it.
+    fn follow_link(&mut self, at: &[u8], after: &[PathPart]) -> Result<(), ScanProblem> {
+        self.select(at, &[]);
+        let path = self.full(at);
+        let target = match fs::read_link(&path) {
+            Ok(target) => target.into_os_string().into_encoded_bytes(),
+            Err(error) if is_absent(&error) => return Ok(()),
+            Err(error) => return Err(unreadable("read the link", path, error)),
+        };
+        let slash = at.iter().rposition(|byte| *byte == b'/').unwrap_or(0);
+        let folder = if target.starts_with(b"/") { &b""[..] } else { &at[..slash] };
+        let mut parts: Vec<&[u8]> = Vec::new();
+        for part in folder.split(|byte| *byte == b'/').chain(target.split(|byte| *byte == b'/')) {
+            match part {
+                b"" | b"." => {}
+                b".." => drop(parts.pop()),
+                part => parts.push(part),
+            }
+        }
+        let target = parts.into_iter().map(|part| PathPart::Name(part.to_vec()));
+        let rest: Vec<PathPart> = target.chain(after.iter().cloned()).collect();
+        self.follow(Vec::new(), &rest)
+    }
+
+    fn select(&mut self, at: &[u8], rest: &[PathPart]) {
+        let at = lossy(at);
+        // A path without special characters is compared as a text, which is faster.
+        let is_text = rest.is_empty() && !has_wildcard(&at);
+        let mut pattern = if is_text { at.into_owned() } else { escape(&at) };
+        for part in rest {
+            if !pattern.is_empty() {
+                pattern.push('/');
+            }
+            match part {
+                PathPart::Name(name) => pattern.push_str(&escape(&lossy(name))),
+                PathPart::Pattern(part) => pattern.push_str(part),
+            }
+        }
+        self.selected.insert(SelectedPattern { pattern, excludes: Vec::new() });
+    }
+
+    /// Returns the kind of a path, or `None` if nothing is there.
+    fn kind(&self, at: &[u8]) -> Result<Option<fs::FileType>, ScanProblem> {
+        let path = self.full(at);
+        match fs::symlink_metadata(&path) {
+            Ok(meta) => Ok(Some(meta.file_type())),
+            Err(error) if is_absent(&error) => Ok(None),
+            Err(error) => Err(unreadable("read", path, error)),
+        }
+    }
+
+    fn full(&self, at: &[u8]) -> PathBuf {
+        self.root.join(as_os_str(at))
+    }
+}
+
+fn joined(folder: &[u8], name: &[u8]) -> Vec<u8> {
+    if folder.is_empty() { name.to_vec() } else { [folder, b"/", name].concat() }
+}
+
+fn is_absent(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory | io::ErrorKind::InvalidFilename
+    )
+}
