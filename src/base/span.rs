@@ -63,6 +63,11 @@ impl SourceMap {
         start
     }
 
+    /// Returns the names of the files, in the order in which they were added.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.files.iter().map(|file| file.name.as_str())
+    }
+
     /// Returns the text of a span. Empty if the span is not inside one file.
     pub fn text(&self, span: Span) -> &str {
         self.file(span.start)

@@ -13,8 +13,8 @@ use super::error::{ScanError, ScanProblem, unreadable};
 use super::ignore::MAX_PATTERNS;
 use super::names::ItemKind;
 use super::path::{RelPath, as_os_str, lossy};
-use super::pattern::{Matcher, escape, has_wildcard};
-use super::selection::{SelectedPattern, Selection};
+use super::pattern::Matcher;
+use super::selection::{ReadSelection, SelectedPattern, escape, has_wildcard};
 
 /// Maximum number of links and matches that are followed. A build that needs more is taken to read
 /// its whole context.
@@ -31,7 +31,10 @@ pub struct ContextRead {
 
 /// Returns the selection of everything that a build reads from the context in `root`; `None` for
 /// the whole context.
-pub(super) fn select(root: &Path, reads: &[ContextRead]) -> Result<Option<Selection>, ScanProblem> {
+pub(super) fn select(
+    root: &Path,
+    reads: &[ContextRead],
+) -> Result<Option<ReadSelection>, ScanProblem> {
     let whole = |read: &ContextRead| read.path.is_empty() && read.excludes.is_empty();
     if reads.iter().any(whole) {
         return Ok(None);
@@ -45,7 +48,7 @@ pub(super) fn select(root: &Path, reads: &[ContextRead]) -> Result<Option<Select
         return Ok(None);
     }
     // Docker refuses an invalid pattern when it copies, so nothing that is sent for it is wrong.
-    Ok(Selection::new(selected.into_iter().collect()).ok())
+    Ok(ReadSelection::new(selected.into_iter().collect()).ok())
 }
 
 /// The relation of a path to what a build reads.

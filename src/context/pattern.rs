@@ -134,23 +134,6 @@ fn literal_suffix(pattern: &str) -> &str {
     pattern.rsplit(special).next().unwrap_or_default()
 }
 
-/// Returns true if a pattern has characters that do not stand for themselves.
-pub(super) fn has_wildcard(pattern: &str) -> bool {
-    pattern.contains(['*', '?', '[', '\\'])
-}
-
-/// Returns the pattern that matches only `path`, as a part of any pattern.
-pub(crate) fn escape(path: &str) -> String {
-    let mut pattern = String::with_capacity(path.len());
-    for c in path.chars() {
-        if matches!(c, '*' | '?' | '[' | ']' | '\\' | '^' | '{' | '|' | '}') {
-            pattern.push('\\');
-        }
-        pattern.push(c);
-    }
-    pattern
-}
-
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum MatcherKind {
     Exact,

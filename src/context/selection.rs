@@ -8,7 +8,6 @@ use std::collections::BTreeMap;
 
 use super::ignore::{IgnorePatterns, ParentMatches};
 use super::path::RelPath;
-use super::pattern::has_wildcard;
 
 /// A pattern that a build reads, relative to the root of the context and with links followed. The
 /// pattern of the whole context is empty.
@@ -22,7 +21,7 @@ pub(super) struct SelectedPattern {
 
 /// The entries that a build reads.
 #[derive(Debug, Clone)]
-pub(super) struct Selection {
+pub(super) struct ReadSelection {
     sources: Vec<SelectedSource>,
 }
 
@@ -31,12 +30,12 @@ pub(super) struct Selection {
 struct SelectedSource {
     patterns: IgnorePatterns,
     starts: Vec<PatternStart>,
-    excluded: Option<Exclusion>,
+    excluded: Option<ReadExclusion>,
 }
 
 /// Entries of a folder that are left out.
 #[derive(Debug, Clone)]
-struct Exclusion {
+struct ReadExclusion {
     /// The path of the folder; empty for the root.
     folder: String,
     /// The patterns, relative to the folder.
@@ -83,7 +82,7 @@ impl SelectedFolder {
         Self { selected: true, enter: true, inside: FolderSelection::Everything };
 }
 
-impl Selection {
+impl ReadSelection {
     /// Returns the selection of these patterns. Fails if one of them is not valid.
     pub(super) fn new(selected: Vec<SelectedPattern>) -> Result<Self, String> {
         let mut by_exclusion: BTreeMap<(String, Vec<String>), Vec<String>> = BTreeMap::new();
@@ -96,7 +95,7 @@ impl Selection {
             let patterns: Vec<String> = patterns.iter().map(all).collect();
             let excluded = match &excludes[..] {
                 [] => None,
-                _ => Some(Exclusion { folder, patterns: IgnorePatterns::of(&excludes)? }),
+                _ => Some(ReadExclusion { folder, patterns: IgnorePatterns::of(&excludes)? }),
             };
             let starts = patterns.iter().map(|pattern| PatternStart::of(pattern)).collect();
             Ok(SelectedSource { patterns: IgnorePatterns::of(&patterns)?, starts, excluded })
@@ -133,7 +132,7 @@ impl Selection {
                 return SelectedFolder::EVERYTHING;
             }
             let (is_excluded, may_include, excluded) = match source.exclusion(path) {
-                Some((Exclusion { patterns, .. }, rest)) => {
+                Some((ReadExclusion { patterns, .. }, rest)) => {
                     let (result, matches) = patterns.match_folder(rest, &parent.excluded);
                     (result.ignored, patterns.may_include_below(rest), matches)
                 }
@@ -182,7 +181,7 @@ impl Selection {
 
 impl SelectedSource {
     /// Returns the exclusion that concerns a path, and the path relative to its folder.
-    fn exclusion<'p>(&self, path: &'p str) -> Option<(&Exclusion, &'p str)> {
+    fn exclusion<'p>(&self, path: &'p str) -> Option<(&ReadExclusion, &'p str)> {
         let exclusion = self.excluded.as_ref()?;
         if exclusion.folder.is_empty() {
             return Some((exclusion, path));
@@ -217,18 +216,35 @@ fn is_below(path: &str, folder: &str) -> bool {
     path.strip_prefix(folder).is_some_and(|rest| rest.starts_with('/'))
 }
 
+/// Returns true if a pattern has characters that do not stand for themselves.
+pub(super) fn has_wildcard(pattern: &str) -> bool {
+    pattern.contains(['*', '?', '[', '\\'])
+}
+
+/// Returns the pattern that matches only `path`, as a part of any pattern.
+pub(crate) fn escape(path: &str) -> String {
+    let mut pattern = String::with_capacity(path.len());
+    for c in path.chars() {
+        if matches!(c, '*' | '?' | '[' | ']' | '\\' | '^' | '{' | '|' | '}') {
+            pattern.push('\\');
+        }
+        pattern.push(c);
+    }
+    pattern
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     /// Returns the selection of patterns, each followed by its exclusions after ` - `.
-    fn selection(patterns: &[&str]) -> Selection {
+    fn selection(patterns: &[&str]) -> ReadSelection {
         let selected = |text: &&str| {
             let mut parts = text.split(" - ").map(str::to_owned);
             let pattern = parts.next().unwrap_or_default();
             SelectedPattern { pattern, excludes: parts.collect() }
         };
-        Selection::new(patterns.iter().map(selected).collect()).unwrap()
+        ReadSelection::new(patterns.iter().map(selected).collect()).unwrap()
     }
 
     #[test]
@@ -302,6 +318,6 @@ mod tests {
     #[test]
     fn invalid_patterns_are_refused() {
         let invalid = SelectedPattern { pattern: "a[".to_owned(), excludes: Vec::new() };
-        assert!(Selection::new(vec![invalid]).is_err());
+        assert!(ReadSelection::new(vec![invalid]).is_err());
     }
 }

@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 use super::listing::{ContextFolder, EntryKind, digest_of_tree};
 use super::names::SpecialKind;
 use super::path::RelPath;
-use super::selection::Selection;
+use super::selection::ReadSelection;
 use crate::base::digest::Digest;
 use crate::base::links::{self, LinkEntry};
 
@@ -31,7 +31,7 @@ pub struct Tree {
     /// Sockets, FIFOs and devices, which are not sent, sorted by path.
     pub(super) left_out: Vec<(RelPath, SpecialKind)>,
     /// The entries that the build reads; `None` for everything.
-    pub(super) selection: Option<Arc<Selection>>,
+    pub(super) selection: Option<Arc<ReadSelection>>,
     entries: OnceLock<Vec<TreeEntry>>,
 }
 

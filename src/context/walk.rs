@@ -20,7 +20,7 @@ use super::listing::{ContextFolder, EntryKind, FolderListing};
 use super::names::{FolderNames, ItemKind, SpecialKind};
 use super::path::{RelPath, lossy};
 use super::rules::{IgnoreRules, is_own};
-use super::selection::{FolderSelection, SelectedFolder, Selection};
+use super::selection::{FolderSelection, ReadSelection, SelectedFolder};
 
 /// A context that is ready to be walked.
 pub(super) struct PreparedContext {
@@ -30,7 +30,7 @@ pub(super) struct PreparedContext {
     pub(super) real_root: PathBuf,
     pub(super) rules: IgnoreRules,
     /// The entries that the build reads; `None` for everything.
-    pub(super) selection: Option<Arc<Selection>>,
+    pub(super) selection: Option<Arc<ReadSelection>>,
 }
 
 /// The result of a walk for one context, in no particular order.
@@ -208,8 +208,9 @@ impl<'w, D: Dir> Walk<'w, D> {
             path.extend_from_slice(name);
             let text = lossy(&path);
             if !is_dir {
-                let selects =
-                    |selection: &Arc<Selection>| selection.selects_file(&text, &visit.selection);
+                let selects = |selection: &Arc<ReadSelection>| {
+                    selection.selects_file(&text, &visit.selection)
+                };
                 let selected = selection.as_ref().is_none_or(selects);
                 if selected && !patterns.match_file(&text, &visit.matches).ignored {
                     sent.push(number);

@@ -1,6 +1,7 @@
 //! Loads a manifest with all files that it includes and all Dockerfiles that it names, and reports
 //! everything that is wrong with them at once.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use miette::Diagnostic;
@@ -65,12 +66,14 @@ impl Workspace {
         let reach = invocation.reach();
         let Expanded { scopes, skipped } =
             expand(invocation, env, &reach, &mut sources, &mut diagnostics);
+        // Dockerfiles follow later.
+        let files = sources.names().map(PathBuf::from).collect();
         let workspace = resolve(&scopes, &reach, &mut sources, &mut diagnostics);
         let (mut problems, warnings) = diagnostics.finish();
         let sources = Arc::new(sources);
         match workspace {
             Some(workspace) if problems.is_empty() => {
-                Ok(Workspace { warnings, skipped, sources, ..workspace })
+                Ok(Workspace { warnings, skipped, files, sources, ..workspace })
             }
             _ => {
                 problems.sort_by_key(|problem| problem.labels.first().map(|label| label.0));

@@ -61,6 +61,7 @@ pub(super) fn resolve(
         removed,
         warnings: Vec::new(),
         skipped: Vec::new(),
+        files: Vec::new(),
         sources: Arc::default(),
     })
 }

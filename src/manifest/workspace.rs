@@ -37,6 +37,8 @@ pub struct Workspace {
     pub warnings: Vec<Problem>,
     /// Folders that `discover` found but did not turn into images, in order.
     pub skipped: Vec<Skipped>,
+    /// Paths of the manifest and of the files that it includes.
+    pub files: Vec<PathBuf>,
     /// Source files, for problems that are found later.
     pub sources: Arc<SourceMap>,
 }

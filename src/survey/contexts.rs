@@ -1,6 +1,7 @@
 //! Scans the contexts of all units and lints them.
 
 use std::collections::{HashMap, HashSet};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use rayon::prelude::*;
@@ -148,9 +149,10 @@ pub(super) async fn scan(
 ) -> Result<(Vec<Option<Context>>, Vec<Problem>), SurveyError> {
     let scans = Scans::new(workspace, state, &|_| true);
     let (limits, units) = (limits(&workspace.settings), workspace.units.len());
+    let manifests = workspace.files.clone();
     let scan = tokio::task::spawn_blocking(move || {
         let (contexts, trees) = scans.contexts(units, depth)?;
-        let findings = lint(&trees, limits)?;
+        let findings = lint(&trees, &manifests, limits)?;
         Ok::<_, SurveyError>((contexts, findings))
     });
     let (contexts, findings) = match scan.await {
@@ -169,12 +171,16 @@ fn limits(settings: &ServiceSettings) -> SizeLimits {
 }
 
 /// Lints each tree once. Fails if one is larger than allowed.
-fn lint(trees: &[Arc<Tree>], limits: SizeLimits) -> Result<Vec<LintFindings>, SurveyError> {
+fn lint(
+    trees: &[Arc<Tree>],
+    manifests: &[PathBuf],
+    limits: SizeLimits,
+) -> Result<Vec<LintFindings>, SurveyError> {
     let mut seen = HashSet::new();
     let distinct: Vec<&Arc<Tree>> =
         trees.iter().filter(|tree| seen.insert(Arc::as_ptr(tree))).collect();
     let findings: Vec<LintFindings> =
-        distinct.par_iter().map(|tree| lint::check(tree, limits)).collect();
+        distinct.par_iter().map(|tree| lint::check(tree, manifests, limits)).collect();
     let too_large = |findings: &LintFindings| {
         let (large, max) = (findings.large.as_ref()?, limits.max?);
         (large.size > max).then(|| ContextError::TooLarge {

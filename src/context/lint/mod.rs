@@ -11,6 +11,7 @@ use super::names::SpecialKind;
 use super::path::RelPath;
 use super::tree::{Tree, TreeEntry};
 use super::tree_reader;
+use crate::base::clean_path::clean;
 
 /// Maximum number of files in a context that needs no `.dockerignore`: they are easy to check.
 const MAX_FILES_WITHOUT_IGNORE_FILE: usize = 10;
@@ -47,6 +48,8 @@ pub(crate) enum LintKind {
     Git,
     /// The folder `node_modules`.
     NodeModules,
+    /// A file of the manifest, which changes more often than what it describes.
+    Manifest,
     /// A socket, a FIFO or a device, which is not sent.
     Special(SpecialKind),
 }
@@ -87,10 +90,26 @@ pub(crate) struct LargePart {
 }
 
 /// Checks a context. Reads the files whose names are those of keys; a file that cannot be read
-/// counts as one without a key.
-pub(crate) fn check(tree: &Tree, limits: SizeLimits) -> LintFindings {
-    check_tree(tree, limits, |path| {
+/// counts as one without a key. `manifests` are the files of the manifest.
+pub(crate) fn check(tree: &Tree, manifests: &[PathBuf], limits: SizeLimits) -> LintFindings {
+    let mut findings = check_tree(tree, limits, |path| {
         tree_reader::head(tree, path, SEARCHED_BYTES).is_ok_and(|head| contains_private_key(&head))
+    });
+    findings.paths.extend(manifests_in(tree, manifests));
+    findings
+}
+
+/// Returns the files of the manifest that a context sends.
+fn manifests_in<'t>(
+    tree: &'t Tree,
+    manifests: &'t [PathBuf],
+) -> impl Iterator<Item = (LintKind, RelPath)> + 't {
+    let root = clean(&tree.root);
+    manifests.iter().filter_map(move |file| {
+        let file = clean(file);
+        let inside = if root == Path::new(".") { &file } else { file.strip_prefix(&root).ok()? };
+        let path = RelPath::new(inside.as_os_str().as_encoded_bytes())?;
+        tree.get(path.as_bytes()).is_some().then_some((LintKind::Manifest, path))
     })
 }
 

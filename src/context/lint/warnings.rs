@@ -23,6 +23,7 @@ pub(crate) fn warnings(findings: &[LintFindings], limits: SizeLimits) -> Vec<Pro
         LintKind::Env,
         LintKind::Git,
         LintKind::NodeModules,
+        LintKind::Manifest,
         LintKind::Special(SpecialKind::Socket),
         LintKind::Special(SpecialKind::Fifo),
         LintKind::Special(SpecialKind::Device),
@@ -51,6 +52,10 @@ fn paths(findings: &[LintFindings], kind: LintKind) -> Option<Problem> {
         LintKind::Env => ("a `.env` file", "`.env` files"),
         LintKind::Git => ("`.git`", "`.git` folders"),
         LintKind::NodeModules => ("`node_modules`", "`node_modules` folders"),
+        LintKind::Manifest => (
+            "a manifest, so that each change of the manifest rebuilds the image",
+            "manifests, so that each change of them rebuilds the images",
+        ),
         LintKind::Special(SpecialKind::Socket) => {
             ("a socket, which is not sent", "sockets, which are not sent")
         }
@@ -164,8 +169,8 @@ fn shown(root: &Path, path: &RelPath) -> String {
     if root == Path::new(".") { path.to_string() } else { format!("{}/{path}", root.display()) }
 }
 
-/// Returns the line of a `.dockerignore` that ignores a path. Except for keys and special files, the
-/// line ignores the name in every folder.
+/// Returns the line of a `.dockerignore` that ignores a path. Except for keys, manifests
+/// and special files, the line ignores the name in every folder.
 fn pattern(kind: LintKind, path: &RelPath) -> String {
     let mut line = String::new();
     for c in path.to_string().chars() {
@@ -175,7 +180,9 @@ fn pattern(kind: LintKind, path: &RelPath) -> String {
         line.push(c);
     }
     match line.rsplit_once('/') {
-        Some((_, name)) if !matches!(kind, LintKind::Key | LintKind::Special(_)) => {
+        Some((_, name))
+            if !matches!(kind, LintKind::Key | LintKind::Manifest | LintKind::Special(_)) =>
+        {
             format!("**/{name}")
         }
         // A leading `#` would start a comment, and a leading `!` an exception.

@@ -97,6 +97,7 @@ pub(super) fn world(units: Vec<Unit>) -> Workspace {
         removed: Vec::new(),
         warnings: Vec::new(),
         skipped: Vec::new(),
+        files: Vec::new(),
         sources: Arc::default(),
     }
 }

@@ -81,6 +81,7 @@ impl Fixture {
             moved: Vec::new(),
             removed: Vec::new(),
             warnings: Vec::new(),
+            files: Vec::new(),
             skipped: Vec::new(),
             sources: Arc::new(sources),
         };
