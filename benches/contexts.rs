@@ -18,7 +18,9 @@ use divan::{Bencher, black_box};
 use imgplan::test_support::base::image_path::ImagePath;
 use imgplan::test_support::base::name::{BuildId, Owner, Visibility};
 use imgplan::test_support::context::ignore::IgnorePatterns;
-use imgplan::test_support::context::{self, History, Placement, ScanRequest, StatCache};
+use imgplan::test_support::context::{
+    self, DockerfileToSend, History, Placement, ScanRequest, StatCache,
+};
 use imgplan::test_support::manifest::workspace::UnitId;
 use imgplan::test_support::manifest::{Invocation, Workspace};
 use imgplan::test_support::plan::{self, Action, Create, Facts};
@@ -87,7 +89,8 @@ fn pack(bencher: Bencher) {
     }
     let request = ScanRequest { root: dir.path().to_owned(), dockerfile: None, reads: None };
     let tree = context::scan_all(&[request], None).unwrap().remove(0);
-    let placed = Placement::new(&tree, None, "FROM scratch\nCOPY . /\n".to_owned());
+    let text = "FROM scratch\nCOPY . /\n".to_owned();
+    let placed = Placement::new(&tree, DockerfileToSend { inside: None, is_changed: false, text });
     bencher
         .counter(BytesCount::new(tree.size()))
         .bench_local(|| context::pack(&tree, &placed, io::sink()).unwrap());

@@ -74,7 +74,7 @@ pub mod context {
     pub use crate::context::cache::StatCache;
     pub use crate::context::history::History;
     pub use crate::context::pack::{pack, spool};
-    pub use crate::context::placement::Placement;
+    pub use crate::context::placement::{DockerfileToSend, Placement};
     pub use crate::context::scan::{ScanRequest, scan_all};
 
     pub mod ignore {

@@ -2,13 +2,14 @@
 //! packs them into an archive.
 //!
 //! ```no_run
-//! use imgplan::test_support::context::{self, Placement, ScanRequest};
+//! use imgplan::test_support::context::{self, DockerfileToSend, Placement, ScanRequest};
 //!
 //! let request = ScanRequest { root: "services/api".into(), dockerfile: None, reads: None };
 //! let tree = context::scan_all(&[request], None).unwrap().remove(0);
 //! println!("{} files, {} bytes", tree.files(), tree.size());
-//! let dockerfile = Placement::new(&tree, Some("Dockerfile"), "FROM scratch\n".to_owned());
-//! let archive = context::spool(&tree, &dockerfile).unwrap();
+//! let text = "FROM scratch\n".to_owned();
+//! let dockerfile = DockerfileToSend { inside: Some("Dockerfile"), is_changed: false, text };
+//! let archive = context::spool(&tree, &Placement::new(&tree, dockerfile)).unwrap();
 //! ```
 
 pub(crate) mod cache;
@@ -50,7 +51,7 @@ pub(crate) use self::history::{BuiltContext, History};
 pub(crate) use self::listing::EntryKind;
 pub(crate) use self::pack::{Spool, pack, spool};
 pub(crate) use self::path::RelPath;
-pub(crate) use self::placement::Placement;
+pub(crate) use self::placement::{DockerfileToSend, Placement};
 pub(crate) use self::rules::{Explanation, IgnoreRules};
 pub(crate) use self::scan::{ScanRequest, scan_all, scan_names};
 pub(crate) use self::selection::escape as escape_pattern;

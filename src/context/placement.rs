@@ -1,7 +1,7 @@
 //! Decides the path at which a Dockerfile is sent. Pure.
 //!
-//! A Dockerfile that is sent unchanged keeps its path. So does one that the build does not copy. It
-//! is sent as `.imgplan.Dockerfile`, or
+//! A Dockerfile that the build does not read keeps its path, if it lies in the context. So does one
+//! that is sent unchanged. Others are sent as `.imgplan.Dockerfile`, or
 //! under a similar name that is free, if it is outside of the context, if references in it were
 //! replaced, or if the context's `.dockerignore` ignores it. `.imgplan.Dockerfile.dockerignore` is
 //! sent with it, and ignores exactly these two files. BuildKit and kaniko (by their documentation)
@@ -42,11 +42,26 @@ pub struct Placement {
     pub files: Vec<PlacedFile>,
 }
 
+/// A Dockerfile before its path in the archive is decided.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DockerfileToSend<'d> {
+    /// The path in the context, if it lies there.
+    pub inside: Option<&'d str>,
+    /// True if the text differs from the file.
+    pub is_changed: bool,
+    /// The text.
+    pub text: String,
+}
+
 impl Placement {
-    /// Returns the placement of a Dockerfile with this `text`. `inside` is its path in the context,
-    /// if it is in the context and is sent unchanged.
-    pub fn new(tree: &Tree, inside: Option<&str>, text: String) -> Self {
-        match inside.and_then(RelPath::new).filter(|path| can_keep_path(tree, path)) {
+    /// Returns the placement of a Dockerfile.
+    pub fn new(tree: &Tree, dockerfile: DockerfileToSend<'_>) -> Self {
+        let DockerfileToSend { inside, is_changed, text } = dockerfile;
+        let keeps_path = |path: &RelPath| match tree.selects_file(path) {
+            true => !is_changed && can_keep_path(tree, path),
+            false => can_be_added(tree, path),
+        };
+        match inside.and_then(RelPath::new).filter(keeps_path) {
             Some(path) => {
                 let permissions = match tree.get(path.as_bytes()) {
                     Some(EntryKind::File { permissions, .. }) => *permissions,
@@ -78,18 +93,18 @@ impl Placement {
     }
 }
 
+/// Returns true if a Dockerfile that the build does not read can be added at its path: its folder is
+/// sent, and no ignore file that could hide it.
+fn can_be_added(tree: &Tree, path: &RelPath) -> bool {
+    let is_folder = |folder: RelPath| tree.get(folder.as_bytes()).is_some_and(EntryKind::is_dir);
+    path.parent().is_none_or(is_folder) && tree.get(b".dockerignore").is_none()
+}
+
 /// Returns true if the Dockerfile at `path` is sent, and if the builder finds the ignore file that
 /// was applied. The one at the root need not be sent, because the files that it ignores are not
-/// sent either. A Dockerfile that no instruction reads can be sent at its path, because nothing
-/// copies it, if its folder is sent too and there is no ignore file that could hide it.
+/// sent either.
 fn can_keep_path(tree: &Tree, path: &RelPath) -> bool {
     let is_sent = |path: &[u8]| tree.get(path).is_some_and(|kind| !kind.is_dir());
-    if !tree.selects_file(path) {
-        let in_sent_folder = path
-            .parent()
-            .is_none_or(|folder| tree.get(folder.as_bytes()).is_some_and(EntryKind::is_dir));
-        return in_sent_folder && !is_sent(b".dockerignore");
-    }
     let own = [path.as_bytes(), b".dockerignore"].concat();
     let applied = tree.ignore_file().and_then(|file| file.strip_prefix(tree.root()).ok());
     let is_at_root = applied.is_some_and(|file| file.as_os_str() == ".dockerignore");

@@ -391,11 +391,17 @@ fn packing_fails_after_a_change() {
     }
 }
 
+/// Returns the placement of a Dockerfile.
+fn placement(tree: &Tree, inside: Option<&str>, is_changed: bool) -> Placement {
+    let text = "FROM scratch\n".to_owned();
+    Placement::new(tree, DockerfileToSend { inside, is_changed, text })
+}
+
 /// Returns the paths of the placed files, for a Dockerfile that is sent unchanged.
 fn placed(dir: &TempDir, inside: Option<&str>) -> Vec<String> {
     let dockerfile = inside.map(|inside| dir.path().join(inside));
     let tree = scan(dir.path(), dockerfile.as_deref()).unwrap();
-    let placement = Placement::new(&tree, inside, "FROM scratch\n".to_owned());
+    let placement = placement(&tree, inside, false);
     assert_eq!(placement.dockerfile, placement.files[0].path);
     placement.files.iter().map(|file| file.path.to_string()).collect()
 }
@@ -430,8 +436,36 @@ fn a_dockerfile_keeps_its_path_if_the_builder_finds_it_and_its_ignore_file() {
     write(".imgplan.Dockerfile.dockerignore", "");
     let next = [".imgplan.2.Dockerfile", ".imgplan.2.Dockerfile.dockerignore"];
     assert_eq!(placed(&dir, None), next);
-    let placement = Placement::new(&tree(&dir), None, String::new());
+    let placement = placement(&tree(&dir), None, false);
     assert_eq!(placement.files[1].text, next.map(|name| format!("{name}\n")).concat());
+}
+
+#[test]
+fn a_dockerfile_that_the_build_does_not_read_keeps_its_path() {
+    let dir = folder(&["Dockerfile", "d/Dockerfile", "d/a", "e/Dockerfile", ".dockerignore"]);
+    let path_of = |inside: &str, read: &str, is_changed: bool| {
+        let read = ContextRead { path: read.to_owned(), excludes: Vec::new() };
+        let reads: Arc<[ContextRead]> = [read].into();
+        let (root, dockerfile) = (dir.path().to_owned(), Some(dir.path().join(inside)));
+        let request = ScanRequest { root, dockerfile, reads: Some(reads) };
+        let tree = scan_all(&[request], None).unwrap().remove(0);
+        placement(&tree, Some(inside), is_changed).dockerfile.to_string()
+    };
+    const HIDDEN: &str = ".imgplan.Dockerfile";
+    for (inside, read, unchanged, changed) in [
+        ("Dockerfile", "d/a", "Dockerfile", "Dockerfile"),
+        ("d/Dockerfile", "d/a", "d/Dockerfile", "d/Dockerfile"),
+        // Its folder is not sent.
+        ("e/Dockerfile", "d/a", HIDDEN, HIDDEN),
+        // The builder may apply the ignore file to it.
+        ("Dockerfile", ".dockerignore", HIDDEN, HIDDEN),
+        // The build copies it, so that it must be the file.
+        ("d/Dockerfile", "d", "d/Dockerfile", HIDDEN),
+        ("Dockerfile", "Dock*", "Dockerfile", HIDDEN),
+    ] {
+        let paths = [path_of(inside, read, false), path_of(inside, read, true)];
+        assert_eq!(paths, [unchanged, changed], "{inside} {read}");
+    }
 }
 
 #[test]
@@ -536,9 +570,9 @@ mod unix {
         for mode in [0o644, 0o600, 0o755] {
             let dir = folder(&["Dockerfile", "a"]);
             chmod(&dir.path().join("Dockerfile"), mode);
-            let placement = Placement::new(&tree(&dir), Some("Dockerfile"), "FROM a\n".to_owned());
+            let placement = placement(&tree(&dir), Some("Dockerfile"), false);
             let archive = pack(&tree(&dir), &placement, Vec::new()).unwrap();
-            assert_eq!(members(&archive)[0], format!("Dockerfile {mode:o} FROM a\n"));
+            assert_eq!(members(&archive)[0], format!("Dockerfile {mode:o} FROM scratch\n"));
             let digest = tree(&dir).digest_without(b"Dockerfile");
             fs::write(dir.path().join("Dockerfile"), "FROM b\n").unwrap();
             assert_eq!(tree(&dir).digest_without(b"Dockerfile"), digest, "the content");

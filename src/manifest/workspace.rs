@@ -240,11 +240,9 @@ pub struct BuildOrigin {
 }
 
 impl BuildOrigin {
-    /// Returns the path of the Dockerfile inside the context, if it lies there and is sent
-    /// unchanged except for the references to bases.
-    pub fn as_written(&self) -> Option<&str> {
-        let lowered = !self.args.is_empty() || self.target.is_some();
-        self.dockerfile_inside.as_deref().filter(|_| !lowered)
+    /// True if arguments or the target are lowered into the Dockerfile.
+    pub fn is_lowered(&self) -> bool {
+        !self.args.is_empty() || self.target.is_some()
     }
 }
 

@@ -185,13 +185,13 @@ impl UnitRun {
 
     /// Packs the context, and the Dockerfile with the full paths of its bases.
     async fn pack(&self, job: &CreateJob) -> Result<Packed, StepFailure> {
-        let JobContent::Build { tree, dockerfile, inside, bases } = &job.content else {
+        let JobContent::Build { tree, dockerfile, inside, is_lowered, bases } = &job.content else {
             return Err(StepFailure::bug("a mirror has no context"));
         };
         let bases = self.resolve_bases(bases).await?;
         let _permit = self.unless_stopping(self.links.packers.acquire()).await?;
         self.phase(Phase::Package, None);
-        let placement = placement(tree, dockerfile, inside.as_deref(), &bases);
+        let placement = placement(tree, dockerfile, (inside.as_deref(), *is_lowered), &bases);
         let dockerfile = placement.dockerfile.to_string();
         let tree = Arc::clone(tree);
         let packed = tokio::task::spawn_blocking(move || context::spool(&tree, &placement)).await;

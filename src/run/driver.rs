@@ -359,7 +359,8 @@ impl Driver<'_> {
                 JobContent::Build {
                     tree: tree.ok_or_else(|| StepFailure::bug("its context was not read"))?,
                     dockerfile: Arc::clone(&build.dockerfile),
-                    inside: build.as_written().map(str::to_owned),
+                    inside: build.dockerfile_inside.clone(),
+                    is_lowered: build.is_lowered(),
                     bases,
                 }
             }

@@ -9,7 +9,7 @@ use super::pools::owner_of;
 use crate::base::image_path::ImagePath;
 use crate::base::name::{BuildId, ImageRef, Owner, Platform, Visibility};
 use crate::base::source_ref::SourceRef;
-use crate::context::{Placement, Tree};
+use crate::context::{DockerfileToSend, Placement, Tree};
 use crate::dockerfile::Dockerfile;
 use crate::manifest::workspace::UnitId;
 use crate::plan::{Change, Create, StepId};
@@ -90,8 +90,10 @@ pub(super) enum JobContent {
     Build {
         tree: Arc<Tree>,
         dockerfile: Arc<Dockerfile>,
-        /// Path of the Dockerfile in the context, if it is sent as it was written.
+        /// Path of the Dockerfile in the context, if it lies there.
         inside: Option<String>,
+        /// True if arguments or the target are lowered into the Dockerfile.
+        is_lowered: bool,
         bases: Vec<(Range<usize>, BasePath)>,
     },
     Mirror(SourceRef),
@@ -120,13 +122,14 @@ impl CreateJob {
 }
 
 /// Returns the Dockerfile as it is sent, with the full paths of its bases, and its path in the
-/// archive. `inside` is its path in the context, if it is sent as it was written.
+/// archive. `inside` is its path in the context.
 pub(crate) fn placement(
     tree: &Tree,
     dockerfile: &Dockerfile,
-    inside: Option<&str>,
+    (inside, is_lowered): (Option<&str>, bool),
     bases: &[(Range<usize>, String)],
 ) -> Placement {
-    let as_written = inside.filter(|_| bases.is_empty());
-    Placement::new(tree, as_written, dockerfile.with_replaced(bases))
+    let is_changed = is_lowered || !bases.is_empty();
+    let text = dockerfile.with_replaced(bases);
+    Placement::new(tree, DockerfileToSend { inside, is_changed, text })
 }

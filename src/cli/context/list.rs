@@ -35,7 +35,12 @@ fn placement(tree: &Tree, build: &BuildOrigin) -> Placement {
     let as_written = |range: &std::ops::Range<usize>| text[range.clone()].to_owned();
     let bases: Vec<_> =
         build.bases.iter().map(|base| (base.range.clone(), as_written(&base.range))).collect();
-    run::placement(tree, &build.dockerfile, build.as_written(), &bases)
+    run::placement(
+        tree,
+        &build.dockerfile,
+        (build.dockerfile_inside.as_deref(), build.is_lowered()),
+        &bases,
+    )
 }
 
 fn object(path: &RelPath, kind: &EntryKind) -> Value {

@@ -54,7 +54,12 @@ pub(super) fn pack(
     bases: &[(Range<usize>, String)],
     output: &Path,
 ) -> Result<(), Failure> {
-    let placement = placement(tree, &build.dockerfile, build.as_written(), bases);
+    let placement = placement(
+        tree,
+        &build.dockerfile,
+        (build.dockerfile_inside.as_deref(), build.is_lowered()),
+        bases,
+    );
     if [Path::new("-"), Path::new("/dev/stdout")].contains(&output) {
         let out = ui.archive().ok_or_else(|| {
             let help = "name a file with `--output`, or send the output to a pipe";

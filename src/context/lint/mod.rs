@@ -62,7 +62,8 @@ pub(crate) struct LintFindings {
     /// The `.dockerignore` that was applied, or the path at which to create one. It has no leading
     /// `./`.
     pub ignore_file: PathBuf,
-    /// True if there is no `.dockerignore`, and enough files that one would help.
+    /// True if the whole context is sent without a `.dockerignore`, and has enough files that one
+    /// would help.
     pub needs_ignore_file: bool,
     /// Files and folders that are rarely meant to be sent, or that cannot be, sorted by path.
     pub paths: Vec<(LintKind, RelPath)>,
@@ -147,7 +148,9 @@ fn check_tree(
     LintFindings {
         root: tree.root.clone(),
         ignore_file: ignore_file.strip_prefix(".").map(Path::to_owned).unwrap_or(ignore_file),
-        needs_ignore_file: tree.ignore_file.is_none() && files > MAX_FILES_WITHOUT_IGNORE_FILE,
+        needs_ignore_file: tree.selection.is_none()
+            && tree.ignore_file.is_none()
+            && files > MAX_FILES_WITHOUT_IGNORE_FILE,
         paths,
         large: (total_size > limit)
             .then(|| LargeContext { size: total_size, parts: largest(tree.entries()) }),
