@@ -145,8 +145,8 @@ impl BaseFinder<'_, '_> {
                 let span = Span::new(dockerfile.start + reference.span.start, reference.span.len());
                 let name = match &reference.image {
                     Ok(name) => name.clone(),
-                    // The rejected value may be the one of this argument.
-                    Err(_) if image.damaged && image.entry.args.is_some() => continue,
+                    // The rejected value may be that of an argument.
+                    Err(_) if image.args_damaged => continue,
                     Err(error) => {
                         let message = format!("cannot resolve `{}`: {error}", reference.text);
                         let alternative =

@@ -52,6 +52,11 @@ impl Diagnostics {
         self.push(Problem::new(message, span, "").help(help).warning());
     }
 
+    /// Returns the note for what is reported now.
+    pub(crate) fn note(&self) -> Option<&Note> {
+        self.note.as_ref()
+    }
+
     /// Returns the number of errors so far.
     pub(crate) fn errors(&self) -> usize {
         self.errors

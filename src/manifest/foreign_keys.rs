@@ -101,9 +101,9 @@ mod tests {
             ("args", &top, "`args` is a key of an image: indent it as the other keys of the image"),
             ("extends", &top, "write `include` instead"),
             (
-                "args",
+                "needs",
                 &defaults,
-                "`args` is a key of an image: `defaults` cannot have it, so write it in each image",
+                "`needs` is a key of an image: `defaults` cannot have it, so write it in each image",
             ),
         ] {
             assert_eq!(synonym(key, known).as_deref(), Some(expected), "{key}");

@@ -11,6 +11,7 @@ use super::lower;
 use super::model::{Defaults, Image};
 use super::spanned::Spanned;
 use super::workspace::InputScope;
+use super::unused::UnusedParts;
 use crate::base::name::{ImageName, Owner, Platform, Tag, TagTemplate, Visibility};
 use crate::base::reach::Reach;
 use crate::base::reference::RegistryRef;
@@ -38,6 +39,8 @@ pub(super) struct ResolvedImage<'a> {
     pub(super) units: Vec<usize>,
     /// True if a problem of the image was reported: its tag may not be the intended one.
     pub(super) damaged: bool,
+    /// True if an argument may be missing because its value was rejected.
+    pub(super) args_damaged: bool,
 }
 
 /// Origin of an image.
@@ -74,7 +77,7 @@ pub(super) fn resolve<'a>(
     }
     let mut files = Files::new(sources, reach);
     files.read_ahead(&dockerfiles(scopes));
-    let mut images = Vec::new();
+    let (mut images, mut unused) = (Vec::new(), UnusedParts::default());
     for scope in scopes {
         files.enter(&scope.dir);
         for (entry, origin) in scope.images() {
@@ -87,21 +90,27 @@ pub(super) fn resolve<'a>(
                 owner,
                 damaged: origin.damaged,
                 files: &mut files,
+                unused: &mut unused,
                 diagnostics,
             };
             if let Some(image) = resolver.resolve() {
                 // An image without a tag uses the default, which may be the bad one.
                 let damaged = image.damaged || scope.damaged && entry.tag.is_none();
+                let has_default_args = defaults.is_some_and(|defaults| defaults.args.is_some());
+                let args_damaged =
+                    image.damaged && entry.args.is_some() || scope.damaged && has_default_args;
                 images.push(ResolvedImage {
                     note: origin.note.as_ref(),
                     named_by_folder: origin.named_by_folder,
                     damaged,
+                    args_damaged,
                     ..image
                 });
             }
             diagnostics.leave(outer);
         }
     }
+    unused.warn(diagnostics);
     images
 }
 
@@ -136,6 +145,7 @@ struct ImageResolver<'a, 'f, 's> {
     /// True if a problem of the entry was reported: what is missing now may be what was wrong.
     damaged: bool,
     files: &'f mut Files<'s>,
+    unused: &'f mut UnusedParts,
     diagnostics: &'f mut Diagnostics,
 }
 
@@ -165,6 +175,7 @@ impl<'a> ImageResolver<'a, '_, '_> {
             named_by_folder: false,
             units: Vec::new(),
             damaged: self.damaged,
+            args_damaged: false,
         })
     }
 
@@ -251,12 +262,13 @@ impl<'a> ImageResolver<'a, '_, '_> {
         let setting = dockerfile_setting(self.entry, self.defaults);
         let span = setting.map_or(context.span(), Spanned::span);
         let folder = self.files.context(context, self.diagnostics)?;
-        let lowering = lower::lowering(self.entry, self.diagnostics);
+        let lowering = lower::lowering(self.entry, self.defaults, self.diagnostics);
         let name = dockerfile_name(setting);
         let source = self.files.dockerfile(&folder, name, span, self.diagnostics)?;
         let mut lowering = lowering?;
+        lowering.remove_undeclared(&source, self.unused, self.diagnostics);
         lower::check_build(&source, &lowering, platforms, self.diagnostics);
-        let dockerfile = lower::lower(source, &mut lowering, span, self.files, self.diagnostics)?;
+        let dockerfile = lower::lower(source, &lowering, span, self.files, self.diagnostics)?;
         let default = self.defaults.and_then(|defaults| defaults.infer_bases);
         Some(ImageContent::Build {
             context: folder,

@@ -42,6 +42,7 @@ mod spanned;
 mod stream;
 mod syntax;
 mod units;
+mod unused;
 pub(crate) mod workspace;
 
 pub(crate) use elsewhere::help_for_missing;

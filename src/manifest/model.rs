@@ -106,6 +106,16 @@ pub(crate) struct Defaults {
     /// Path of the Dockerfile, relative to the context of each image. Not used for mirrors.
     #[schemars(extend("default" = "Dockerfile"))]
     pub dockerfile: Option<Spanned<String>>,
+    /// Values of build arguments (`ARG`) of every image whose Dockerfile declares them. Arguments of
+    /// an image are added to these and override them. Not used for mirrors.
+    #[schemars(
+        with = "Option<BTreeMap<String, scalars::ArgText>>",
+        extend(
+            "propertyNames" = { "pattern": scalars::ARG_PATTERN },
+            "examples" = [{ "MIRROR": "https://mirror.example.com" }]
+        )
+    )]
+    pub args: Option<Pairs<Spanned<String>>>,
     /// Platforms of the image. Each platform is built on its own.
     #[schemars(extend("minItems" = 1, "uniqueItems" = true, "default" = ["linux/amd64"]))]
     pub platforms: Option<Spanned<Vec<Spanned<Platform>>>>,
@@ -145,6 +155,7 @@ pub(crate) struct Defaults {
 decode_struct!(Defaults {
     tag,
     dockerfile,
+    args,
     platforms,
     visibility,
     timeout,
@@ -267,11 +278,12 @@ pub(crate) struct Image {
     /// Maximum time to wait for a build of the image. After it, imgplan stops waiting, and the next
     /// run continues to wait.
     pub timeout: Option<Spanned<DurationSetting>>,
-    /// Values of build arguments (`ARG`), which replace the defaults in the Dockerfile.
+    /// Values of build arguments (`ARG`), which replace the defaults in the Dockerfile. Arguments of
+    /// `defaults` are added.
     #[schemars(
         with = "Option<BTreeMap<String, scalars::ArgText>>",
         extend(
-            "propertyNames" = { "pattern": r"^[A-Za-z_][A-Za-z0-9_]*$" },
+            "propertyNames" = { "pattern": scalars::ARG_PATTERN },
             "examples" = [{ "PYTHON": "3.12" }]
         )
     )]

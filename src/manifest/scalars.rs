@@ -262,6 +262,9 @@ pub(super) const AGE_PATTERN: &str = r"\$|^0*[1-9][0-9]*(m|h|d)$|^0*([6-9][0-9]|
 /// Pattern of a label's key.
 pub(super) const LABEL_PATTERN: &str = r"^[A-Za-z0-9]([A-Za-z0-9._/-]{0,126}[A-Za-z0-9])?$";
 
+/// Pattern of a build argument's name.
+pub(super) const ARG_PATTERN: &str = r"^[A-Za-z_][A-Za-z0-9_]*$";
+
 /// Patterns of a group, for the schema alone.
 pub(super) struct GroupPatterns;
 

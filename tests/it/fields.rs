@@ -347,16 +347,17 @@ fn arguments_that_no_arg_declares_are_warnings() {
     );
     env.context("services/a", "FROM scratch\nARG A\n").context("services/b", "FROM scratch\n");
     let output = env.ok(["validate"]);
+    // One of the two images declares `A`.
     for (text, count) in [
-        ("the Dockerfile does not declare `A`", 1),
+        ("does not declare `A`", 0),
         ("`HTTP_PROXY` is not passed on", 1),
         ("`BUILDKIT_INLINE_CACHE` is a setting of BuildKit", 1),
-        ("⚠", 3),
+        ("in 2 images", 2),
+        ("⚠", 2),
     ] {
         assert_eq!(output.stderr.matches(text).count(), count, "{text}: {output}");
     }
-    output.says("b");
-    env.run(["validate", "--deny-warnings"]).code(1).says("found 3 warnings");
+    env.run(["validate", "--deny-warnings"]).code(1).says("found 2 warnings");
     // An argument without effect is no input, and changes nothing that is sent.
     let inputs = |name| env.ok(["context", "digest", name]).stdout;
     assert!(inputs("a").contains("arg A ") && !inputs("b").contains("arg "), "{}", inputs("b"));
@@ -366,6 +367,46 @@ fn arguments_that_no_arg_declares_are_warnings() {
     // Docker gives these a meaning without an ARG.
     env.edit("imgplan.yaml", "HTTP_PROXY: p", "TARGETARCH: arm64");
     env.run(["validate"]).code(1).says("the builder sets `TARGETARCH` from the platform");
+}
+
+#[test]
+fn defaults_have_arguments_for_every_image() {
+    let workspace = load(
+        "defaults: {args: {B: x, UNKNOWN: y}}
+images:
+  - {name: app, context: stages}
+  - {name: web, context: stages, args: {B: y}}
+  - {name: base, context: base}
+  - {source: \"redis:7\"}
+",
+    );
+    let args = |name| format!("{:?}", build(&workspace, name).args);
+    assert_eq!(args("app"), r#"{"B": "x"}"#);
+    assert_eq!(args("web"), r#"{"B": "y"}"#);
+    // What a Dockerfile does not declare changes nothing: it is sent as written.
+    assert_eq!(args("base"), "{}");
+    assert!(build(&workspace, "base").as_written().is_some());
+    let warnings: Vec<String> = workspace
+        .warnings
+        .iter()
+        .map(|warning| format!("{} {}", warning.message, warning.labels[0].1))
+        .collect();
+    assert_eq!(warnings, ["the Dockerfile does not declare `UNKNOWN` in 3 images"]);
+}
+
+#[test]
+fn an_argument_of_a_matrix_is_a_warning_if_no_row_declares_it() {
+    let manifest = |args: &str| {
+        format!(
+            "images:
+  - {{name: \"${{D}}\", context: \"${{D}}\", matrix: {{D: [stages, base]}}, args: {{{args}}}}}
+"
+        )
+    };
+    assert_eq!(load(&manifest("B: x")).warnings.len(), 0);
+    let warnings = load(&manifest("B: x, C: y")).warnings;
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
+    assert_eq!(warnings[0].message, "the Dockerfile does not declare `C`");
 }
 
 #[test]

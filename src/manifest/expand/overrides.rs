@@ -152,7 +152,8 @@ impl PlacedOverride<'_> {
         let value = if let Some(inner) = self.set.inner_range() {
             let (inner, inner_span) = self.part(inner);
             let empty = YamlNode { span: field_span, value: Value::Map(Vec::new()) };
-            let mut map = current().unwrap_or(empty);
+            // The pairs of `defaults` are added later.
+            let mut map = node.get(field).cloned().unwrap_or(empty);
             map.put(inner, inner_span, text_node(value, span));
             map
         } else if LIST_FIELDS.contains(&field) {
@@ -259,7 +260,7 @@ mod tests {
                 "source: x/y:1; owner: platform; tag: v",
             ),
             ("{name: a}", &["a.protect=true"], "name: a; protect: Bool true"),
-            ("{name: a}", &["a.args.X=1"], "name: a; args: D: d; X: 1"),
+            ("{name: a}", &["a.args.X=1"], "name: a; args: X: 1"),
             ("{name: a, tag: v1}", &["a:v1.protect=true"], "name: a; tag: v1; protect: Bool true"),
             (
                 "{name: a, platforms: [linux/amd64, linux/arm64]}",
