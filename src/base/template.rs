@@ -23,6 +23,21 @@ pub struct TagTemplate(String);
 const ARCH: &str = "{arch}";
 const FINGERPRINT: &str = "{fingerprint}";
 
+/// Fills in `{arch}` in any text. `${arch}` is a variable of a shell, and stays.
+pub(crate) fn fill_arch(text: &str, platform: Platform) -> String {
+    let mut filled = String::with_capacity(text.len());
+    for part in text.split_inclusive(ARCH) {
+        match part.strip_suffix(ARCH).filter(|before| !before.ends_with('$')) {
+            Some(before) => {
+                filled.push_str(before);
+                filled.push_str(platform.arch());
+            }
+            None => filled.push_str(part),
+        }
+    }
+    filled
+}
+
 /// Number of hex digits of the fingerprint in a tag. 48 bits make a collision between two builds of
 /// one image unlikely below millions of builds.
 const FINGERPRINT_DIGITS: usize = 12;

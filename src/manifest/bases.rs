@@ -7,9 +7,9 @@ use super::base_errors::not_built;
 use super::base_warnings::{self, OutsideReference, ShadowedNames};
 use super::diagnostics::Diagnostics;
 use super::expand::Scope;
-use super::files::DockerfileSource;
 use super::graph::Dependency;
 use super::image::{ImageContent, ResolvedImage};
+use super::lower::PlatformBuild;
 use super::matching::{ReferenceIndex, split_reference};
 use super::workspace::{BaseUse, ExternalBase, Unit, UnitId};
 use crate::base::name::{ImageName, NameError, Platform};
@@ -136,11 +136,9 @@ impl BaseFinder<'_, '_> {
     /// Reads the references of the Dockerfile of an image.
     fn read_references(&mut self, index: usize) {
         let image = &self.images[index];
-        let ImageContent::Build { dockerfile, infer_bases: true, .. } = &image.content else {
-            return;
-        };
-        for &unit in &image.units {
+        for &unit in image.units.iter().filter(|_| image.infers_bases()) {
             let platform = self.units[unit].platform;
+            let Some(PlatformBuild { dockerfile, .. }) = image.build_on(platform) else { continue };
             for reference in dockerfile.parsed.references(platform) {
                 let span = Span::new(dockerfile.start + reference.span.start, reference.span.len());
                 let name = match &reference.image {
@@ -269,14 +267,12 @@ impl BaseFinder<'_, '_> {
     /// the triggers, and so needs these images under the paths that are sent with the triggers.
     fn read_triggers(&mut self, index: usize) {
         let image = &self.images[index];
-        let ImageContent::Build { dockerfile, infer_bases: true, .. } = &image.content else {
-            return;
-        };
-        for reference in dockerfile.parsed.trigger_references() {
-            let Ok(name) = &reference.image else { continue };
-            let span = Span::new(dockerfile.start + reference.span.start, reference.span.len());
-            for &unit in &image.units {
-                let platform = self.units[unit].platform;
+        for &unit in image.units.iter().filter(|_| image.infers_bases()) {
+            let platform = self.units[unit].platform;
+            let Some(PlatformBuild { dockerfile, .. }) = image.build_on(platform) else { continue };
+            for reference in dockerfile.parsed.trigger_references() {
+                let Ok(name) = &reference.image else { continue };
+                let span = Span::new(dockerfile.start + reference.span.start, reference.span.len());
                 let base = self.find_base(index, name, (platform, &reference.platform));
                 let Some(base) = base.transpose() else { continue };
                 if let Some(dependent) = self.dependent(index, name, true, platform) {
@@ -317,13 +313,12 @@ impl BaseFinder<'_, '_> {
             let candidates = |name: &str| self.index.candidates(index, &self.needs[index], name);
             reference.image.is_ok_and(|name| candidates(&name).contains(&own))
         };
-        let is_dependent = |(index, image): &(usize, &ResolvedImage<'_>)| match &image.content {
-            ImageContent::Build { dockerfile: DockerfileSource { parsed, .. }, .. } => {
-                *index != own
-                    && parsed.has_stage(stage) == has_stage
-                    && parsed.references(platform).into_iter().any(|other| uses_own(*index, other))
-            }
-            ImageContent::Mirror(_) => false,
+        let is_dependent = |(index, image): &(usize, &ResolvedImage<'_>)| {
+            let Some(build) = image.build_on(platform) else { return false };
+            let parsed = &build.dockerfile.parsed;
+            *index != own
+                && parsed.has_stage(stage) == has_stage
+                && parsed.references(platform).into_iter().any(|other| uses_own(*index, other))
         };
         self.images.iter().enumerate().find(is_dependent).map(|(_, image)| &image.name)
     }

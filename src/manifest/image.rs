@@ -1,13 +1,13 @@
 //! Resolves one image: fills in defaults, finds its context and reads its Dockerfile.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use super::diagnostics::{Diagnostics, Note};
 use super::expand::Scope;
 use super::fields::{self, Fields};
-use super::files::{DockerfileSource, Files};
-use super::lower;
+use super::files::Files;
+use super::lower::{self, PlatformBuild};
 use super::model::{Defaults, Image};
 use super::spanned::Spanned;
 use super::workspace::InputScope;
@@ -47,9 +47,8 @@ pub(super) struct ResolvedImage<'a> {
 pub(super) enum ImageContent {
     Build {
         context: PathBuf,
-        /// The Dockerfile, with `args` and `target` lowered into it.
-        dockerfile: DockerfileSource,
-        args: BTreeMap<String, String>,
+        /// The build on each platform of the image.
+        builds: Vec<PlatformBuild>,
         target: Option<String>,
         /// The part of the context that counts; `None` for the manifest's setting.
         inputs: Option<InputScope>,
@@ -57,6 +56,23 @@ pub(super) enum ImageContent {
         infer_bases: bool,
     },
     Mirror(SourceRef),
+}
+
+impl ResolvedImage<'_> {
+    /// Returns the build on a platform, or else the first one; `None` for a mirror.
+    pub(super) fn build_on(&self, platform: Platform) -> Option<&PlatformBuild> {
+        match &self.content {
+            ImageContent::Build { builds, .. } => {
+                builds.iter().find(|build| build.platform == platform).or(builds.first())
+            }
+            ImageContent::Mirror(_) => None,
+        }
+    }
+
+    /// Returns true if references of the Dockerfile are matched with images of the manifest.
+    pub(super) fn infers_bases(&self) -> bool {
+        matches!(self.content, ImageContent::Build { infer_bases: true, .. })
+    }
 }
 
 /// Resolves all images. An image without a usable name, tag or origin is left out, and the reason
@@ -267,14 +283,14 @@ impl<'a> ImageResolver<'a, '_, '_> {
         let source = self.files.dockerfile(&folder, name, span, self.diagnostics)?;
         let mut lowering = lowering?;
         lowering.remove_undeclared(&source, self.unused, self.diagnostics);
-        lower::check_build(&source, &lowering, platforms, self.diagnostics);
-        let dockerfile = lower::lower(source, &lowering, span, self.files, self.diagnostics)?;
+        lowering.check_platforms(platforms, self.unused, self.diagnostics)?;
+        let at = (platforms, span);
+        let builds = lower::builds(&source, &lowering, at, self.files, self.diagnostics)?;
         let default = self.defaults.and_then(|defaults| defaults.infer_bases);
         Some(ImageContent::Build {
             context: folder,
-            dockerfile,
-            args: lowering.args,
-            target: lowering.target.map(|target| target.to_string()),
+            builds,
+            target: lowering.target().map(str::to_owned),
             inputs: self.entry.inputs.as_deref().copied(),
             infer_bases: self.entry.infer_bases.as_deref().copied().or(default).unwrap_or(true),
         })

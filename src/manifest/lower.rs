@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::build_args::ArgValue;
 use super::diagnostics::Diagnostics;
 use super::files::{DockerfileSource, Files};
 use super::model::{Defaults, Image};
@@ -13,12 +14,24 @@ use crate::base::name::Platform;
 use crate::base::span::Span;
 use crate::dockerfile::{DockerfileError, LowerError, LowerSubject, ReachRequest};
 
+/// The build of an image on one platform.
+pub(super) struct PlatformBuild {
+    pub(super) platform: Platform,
+    /// The Dockerfile, with `args` and the target lowered into it.
+    pub(super) dockerfile: DockerfileSource,
+    pub(super) args: BTreeMap<String, String>,
+}
+
 /// Arguments and target of a build.
 pub(super) struct Lowering<'a> {
-    pub(super) args: BTreeMap<String, String>,
-    /// Names of the arguments where the manifest sets them.
-    names: BTreeMap<&'a str, Span>,
-    pub(super) target: Option<&'a Spanned<String>>,
+    args: BTreeMap<&'a str, Argument<'a>>,
+    target: Option<&'a Spanned<String>>,
+}
+
+/// A build argument where the manifest sets it.
+struct Argument<'a> {
+    name: Span,
+    value: &'a Spanned<ArgValue>,
 }
 
 /// Returns the arguments and the target of a build, or `None` if one of them is rejected. Arguments
@@ -29,10 +42,9 @@ pub(super) fn lowering<'a>(
     diagnostics: &mut Diagnostics,
 ) -> Option<Lowering<'a>> {
     let errors = diagnostics.errors();
-    let (mut args, mut names) = (BTreeMap::new(), BTreeMap::new());
+    let mut args = BTreeMap::new();
     let default_args = defaults.and_then(|defaults| defaults.args.as_ref());
-    let all = [default_args, entry.args.as_deref()].into_iter().flatten().flatten();
-    for (name, value) in all {
+    for (name, value) in [default_args, entry.args.as_deref()].into_iter().flatten().flatten() {
         let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
         let is_digit = |c: char| c.is_ascii_digit();
         if name.is_empty() || name.starts_with(is_digit) || !name.chars().all(is_word) {
@@ -40,21 +52,22 @@ pub(super) fn lowering<'a>(
             let help = "use letters, digits and `_`; start with a letter or `_`";
             diagnostics.error(message, name.span(), help);
         }
-        args.insert(name.to_string(), value.to_string());
-        names.insert(name.as_str(), name.span());
+        args.insert(name.as_str(), Argument { name: name.span(), value });
     }
     if let Some(target) = entry.target.as_ref().filter(|target| target.trim().is_empty()) {
         let help = "name a stage of the Dockerfile, or remove the key to build the last stage";
         diagnostics.error("a target cannot be empty", target.span(), help);
     }
-    (diagnostics.errors() == errors).then_some(Lowering {
-        args,
-        names,
-        target: entry.target.as_ref(),
-    })
+    let target = entry.target.as_ref();
+    (diagnostics.errors() == errors).then_some(Lowering { args, target })
 }
 
 impl Lowering<'_> {
+    /// Returns the name of the target stage.
+    pub(super) fn target(&self) -> Option<&str> {
+        self.target.map(|target| target.as_str())
+    }
+
     /// Removes the arguments that the Dockerfile does not declare: they have no effect on the image.
     pub(super) fn remove_undeclared(
         &mut self,
@@ -62,54 +75,106 @@ impl Lowering<'_> {
         unused: &mut UnusedParts,
         diagnostics: &Diagnostics,
     ) {
-        let target = self.target.map(|target| target.as_str());
-        for LowerError { subject, message, help } in source.parsed.unused_args(&self.args, target) {
+        let args = self.on(Platform::default());
+        for LowerError { subject, message, help } in source.parsed.unused_args(&args, self.target())
+        {
             let LowerSubject::Arg(name) = subject else { continue };
-            self.args.remove(&name);
-            if let Some(span) = self.names.remove(name.as_str()) {
-                unused.unused(span, (message, help), diagnostics);
+            if let Some(arg) = self.args.remove(name.as_str()) {
+                unused.unused(arg.name, (message, help), diagnostics);
             }
         }
-        for span in self.names.values() {
-            unused.used(*span);
+        for arg in self.args.values() {
+            unused.used(arg.name);
         }
+    }
+
+    /// Reports each argument that has values by platform, and none for a platform of the image.
+    /// Returns `None` if there is one. Records values for other platforms as unused.
+    pub(super) fn check_platforms(
+        &self,
+        platforms: &[Platform],
+        unused: &mut UnusedParts,
+        diagnostics: &mut Diagnostics,
+    ) -> Option<()> {
+        let errors = diagnostics.errors();
+        for (name, Argument { value, .. }) in &self.args {
+            for platform in platforms.iter().filter(|platform| value.on(**platform).is_none()) {
+                let message = format!("`{name}` has no value for {platform}");
+                let help = format!("add `{platform}: <value>`: the image is built for it");
+                diagnostics.error(message, value.span(), help);
+            }
+            for platform in value.platforms() {
+                if platforms.contains(platform) {
+                    unused.used(platform.span());
+                    continue;
+                }
+                let message = format!("the image is not built for {}", **platform);
+                let help = "remove the value, or add the platform to `platforms:`".to_owned();
+                unused.unused(platform.span(), (message, help), diagnostics);
+            }
+        }
+        (diagnostics.errors() == errors).then_some(())
+    }
+
+    /// Returns the arguments on a platform. One without a value there is empty.
+    fn on(&self, platform: Platform) -> BTreeMap<String, String> {
+        let value = |arg: &Argument<'_>| arg.value.on(platform).unwrap_or_default();
+        self.args.iter().map(|(name, arg)| ((*name).to_owned(), value(arg))).collect()
     }
 
     /// Returns where the manifest sets an argument or the target.
     fn span_of(&self, subject: &LowerSubject) -> Option<Span> {
         match subject {
-            LowerSubject::Arg(name) => self.names.get(name.as_str()).copied(),
+            LowerSubject::Arg(name) => self.args.get(name.as_str()).map(|arg| arg.name),
             LowerSubject::Target => self.target.map(Spanned::span),
         }
     }
 }
 
-/// Returns the Dockerfile to send. `span` is where the manifest names the Dockerfile. Images with
-/// equal arguments and target share the result.
-pub(super) fn lower(
-    source: DockerfileSource,
+/// Returns the build of an image on each of its platforms. `source` is the Dockerfile as written, and
+/// `span` where the manifest names it.
+pub(super) fn builds(
+    source: &DockerfileSource,
     lowering: &Lowering<'_>,
-    span: Span,
+    (platforms, span): (&[Platform], Span),
+    files: &mut Files<'_>,
+    diagnostics: &mut Diagnostics,
+) -> Option<Vec<PlatformBuild>> {
+    let mut reported = Vec::new();
+    let builds = platforms.iter().map(|&platform| {
+        let args = lowering.on(platform);
+        check_build(source, (&args, lowering.target(), platform), &mut reported, diagnostics);
+        let dockerfile = lower(source, lowering, (&args, span), files, diagnostics)?;
+        Some(PlatformBuild { platform, dockerfile, args })
+    });
+    builds.collect()
+}
+
+/// Returns the Dockerfile to send. Images with equal arguments and target share the result.
+fn lower(
+    source: &DockerfileSource,
+    lowering: &Lowering<'_>,
+    (args, span): (&BTreeMap<String, String>, Span),
     files: &mut Files<'_>,
     diagnostics: &mut Diagnostics,
 ) -> Option<DockerfileSource> {
-    let args = &lowering.args;
-    let target_name = lowering.target.map(|target| target.as_str());
-    let suffix = match (args.is_empty(), target_name) {
-        (true, None) => return Some(source),
+    let target = lowering.target();
+    let suffix = match (args.is_empty(), target) {
+        (true, None) => return Some(source.clone()),
         (false, None) => "with args",
         (true, Some(_)) => "with its target",
         (false, Some(_)) => "with args and target",
     };
-    let key = (source.path.clone(), args.clone(), target_name.map(str::to_owned));
+    let key = (source.path.clone(), args.clone(), target.map(str::to_owned));
     if let Some(known) = files.lowered.get(&key) {
         return Some(known.clone());
     }
-    match source.parsed.lowered(args, target_name) {
+    match source.parsed.lowered(args, target) {
         Ok(parsed) => {
             let name = format!("{}, {suffix}", source.path.display());
             let start = files.sources.add(name, parsed.text());
-            let lowered = DockerfileSource { path: source.path, parsed: Arc::new(parsed), start };
+            let path = source.path.clone();
+            let lowered = DockerfileSource { path, parsed: Arc::new(parsed), start };
             files.lowered.insert(key, lowered.clone());
             Some(lowered)
         }
@@ -123,25 +188,21 @@ pub(super) fn lower(
     }
 }
 
-/// Reports each problem for which Docker refuses the build on one of its platforms. `source` is the
-/// Dockerfile as written.
-pub(super) fn check_build(
+/// Reports each problem for which Docker refuses the build, unless it was reported for another
+/// platform. `source` is the Dockerfile as written.
+fn check_build(
     source: &DockerfileSource,
-    lowering: &Lowering<'_>,
-    platforms: &[Platform],
+    (args, target, platform): (&BTreeMap<String, String>, Option<&str>, Platform),
+    reported: &mut Vec<DockerfileError>,
     diagnostics: &mut Diagnostics,
 ) {
-    let target = lowering.target.map(|target| target.as_str());
-    let mut reported: Vec<DockerfileError> = Vec::new();
-    for &platform in platforms {
-        let request = ReachRequest { args: &lowering.args, target, ..ReachRequest::new(platform) };
-        // The lowering reports a target that does not exist.
-        let Ok(reach) = source.parsed.reach(&request) else { continue };
-        for error in reach.errors {
-            if !reported.contains(&error) {
-                reported.push(error.clone());
-                diagnostics.push(source.problem(error));
-            }
+    let request = ReachRequest { args, target, ..ReachRequest::new(platform) };
+    // The lowering reports a target that does not exist.
+    let Ok(reach) = source.parsed.reach(&request) else { return };
+    for error in reach.errors {
+        if !reported.contains(&error) {
+            reported.push(error.clone());
+            diagnostics.push(source.problem(error));
         }
     }
 }

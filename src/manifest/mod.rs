@@ -8,6 +8,7 @@
 mod base_errors;
 mod base_warnings;
 mod bases;
+mod build_args;
 mod decode;
 mod diagnostics;
 mod elsewhere;

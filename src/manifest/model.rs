@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 
+use super::build_args::ArgValue;
 use super::decode::{Decode, decode_struct};
 use super::diagnostics::Diagnostics;
 use super::node::YamlNode;
@@ -115,7 +116,7 @@ pub(crate) struct Defaults {
             "examples" = [{ "MIRROR": "https://mirror.example.com" }]
         )
     )]
-    pub args: Option<Pairs<Spanned<String>>>,
+    pub args: Option<Pairs<Spanned<ArgValue>>>,
     /// Platforms of the image. Each platform is built on its own.
     #[schemars(extend("minItems" = 1, "uniqueItems" = true, "default" = ["linux/amd64"]))]
     pub platforms: Option<Spanned<Vec<Spanned<Platform>>>>,
@@ -278,16 +279,16 @@ pub(crate) struct Image {
     /// Maximum time to wait for a build of the image. After it, imgplan stops waiting, and the next
     /// run continues to wait.
     pub timeout: Option<Spanned<DurationSetting>>,
-    /// Values of build arguments (`ARG`), which replace the defaults in the Dockerfile. Arguments of
-    /// `defaults` are added.
+    /// Values of build arguments (`ARG`), which replace the defaults in the Dockerfile. `{arch}` is
+    /// `amd64` or `arm64`. Arguments of `defaults` are added.
     #[schemars(
         with = "Option<BTreeMap<String, scalars::ArgText>>",
         extend(
             "propertyNames" = { "pattern": scalars::ARG_PATTERN },
-            "examples" = [{ "PYTHON": "3.12" }]
+            "examples" = [{ "PYTHON": "3.12", "FILE": { "linux/amd64": "a.tgz", "linux/arm64": "b.tgz" } }]
         )
     )]
-    pub args: Option<Spanned<Pairs<Spanned<String>>>>,
+    pub args: Option<Spanned<Pairs<Spanned<ArgValue>>>>,
     /// Stage of the Dockerfile to build, by name or number. The default is the last stage.
     #[schemars(extend("pattern" = r"\S", "examples" = ["runtime"]))]
     pub target: Option<Spanned<String>>,

@@ -297,8 +297,23 @@ description!(VariableText, {
     "description": "Value of the variable. Quote a value that looks like a number.",
 });
 description!(ArgText, {
-    "type": "string",
-    "description": "Value of the argument. Quote a value that looks like a number.",
+    "anyOf": [
+        {
+            "type": "string",
+            "description": "Value of the argument. Quote a value that looks like a number.",
+        },
+        {
+            "type": "object",
+            "description": "Value of the argument on each platform of the image.",
+            "minProperties": 1,
+            "additionalProperties": false,
+            "properties": {
+                "linux/amd64": { "type": "string", "description": "Value on 64-bit x86." },
+                "linux/arm64": { "type": "string", "description": "Value on 64-bit ARM." },
+            },
+        },
+    ],
+    "description": "Value of the argument.",
 });
 description!(LabelText, {
     "type": "string",

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::diagnostics::{Diagnostics, Note};
 use super::files;
 use super::image::{ImageContent, ResolvedImage};
+use super::lower::PlatformBuild;
 use super::workspace::{BuildOrigin, InputScope, Origin, Unit};
 use crate::base::name::{ImageName, ImageRef, Platform, TagTemplate};
 use crate::base::span::{Problem, Span};
@@ -33,7 +34,7 @@ pub(super) fn split(
                     continue;
                 }
             };
-            let unit = unit(image, tag, platform, inputs);
+            let Some(unit) = unit(image, tag, platform, inputs) else { continue };
             if !image.damaged {
                 let place = (image.span, image.note);
                 if let Some(&first) = used.get(&unit.key) {
@@ -98,10 +99,10 @@ fn unit(
     tag: TagTemplate,
     platform: Platform,
     default_inputs: InputScope,
-) -> Unit {
+) -> Option<Unit> {
     let image_tag = Some(&image.tag).filter(|own| **own != tag);
     let image_tag = image_tag.and_then(|own| own.as_str().parse().ok());
-    Unit {
+    Some(Unit {
         key: ImageRef { name: image.name.clone(), tag: tag.placeholder_tag() },
         content_tag: Some(tag).filter(TagTemplate::has_fingerprint),
         image: image.name.clone(),
@@ -117,7 +118,8 @@ fn unit(
         labels: image.fields.labels.clone(),
         origin: match &image.content {
             ImageContent::Mirror(source) => Origin::Mirror(source.clone()),
-            ImageContent::Build { context, dockerfile, args, target, inputs, .. } => {
+            ImageContent::Build { context, target, inputs, .. } => {
+                let PlatformBuild { dockerfile, args, .. } = image.build_on(platform)?;
                 Origin::Build(BuildOrigin {
                     context: context.clone(),
                     dockerfile_path: dockerfile.path.clone(),
@@ -135,5 +137,5 @@ fn unit(
         needs: Vec::new(),
         depth: 0,
         span: image.span,
-    }
+    })
 }

@@ -229,7 +229,7 @@ pub struct BuildOrigin {
     pub args: BTreeMap<String, String>,
     /// Stage to build; `None` for the last one.
     pub target: Option<String>,
-    /// The Dockerfile, with `args` and `target` lowered into it. Units of one image share it.
+    /// The Dockerfile, with `args` and `target` lowered into it. Units with equal ones share it.
     pub dockerfile: Arc<Dockerfile>,
     /// Offset of the Dockerfile's text in the source map.
     pub dockerfile_start: usize,

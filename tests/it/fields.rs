@@ -395,6 +395,86 @@ images:
 }
 
 #[test]
+fn arguments_depend_on_the_platform() {
+    let workspace = load(
+        "defaults: {platforms: [linux/amd64, linux/arm64]}
+images:
+  - name: app
+    context: stages
+    args: {B: {linux/amd64: base, linux/arm64: \"debian-{arch}\"}}
+  - {name: web, context: stages, args: {B: \"debian-{arch}\"}}
+  - {name: base, context: base, tag: latest}
+",
+    );
+    let shown: Vec<String> = workspace
+        .units
+        .iter()
+        .filter_map(|unit| match &unit.origin {
+            Origin::Build(build) => {
+                let first = build.dockerfile.text().lines().next().unwrap_or_default();
+                Some(format!("{} {:?} {first}", unit.key, build.args))
+            }
+            Origin::Mirror(_) => None,
+        })
+        .collect();
+    assert_eq!(
+        shown,
+        [
+            "app:latest-arm64 {\"B\": \"debian-arm64\"} ARG B=debian-arm64",
+            "base:latest-amd64 {} FROM scratch",
+            "base:latest-arm64 {} FROM scratch",
+            "web:latest-amd64 {\"B\": \"debian-amd64\"} ARG B=debian-amd64",
+            "web:latest-arm64 {\"B\": \"debian-arm64\"} ARG B=debian-arm64",
+            "app:latest-amd64 {\"B\": \"base\"} ARG B=base",
+        ]
+    );
+    let base = |key: &str| {
+        let unit = workspace.units.iter().find(|unit| unit.key.to_string() == key).unwrap();
+        unit.needs.len()
+    };
+    assert_eq!((base("app:latest-amd64"), base("app:latest-arm64")), (1, 0));
+}
+
+#[test]
+fn values_by_platform_fit_the_platforms_of_the_image() {
+    assert_snapshot!(rejected("images:
+  - name: app
+    context: stages
+    platforms: [linux/amd64, linux/arm64]
+    args: {B: {linux/amd64: x}}
+"), @"
+    exit 1
+    --- stderr
+      × `B` has no value for linux/arm64
+       ╭─[imgplan.yaml:6:15]
+     5 │     platforms: [linux/amd64, linux/arm64]
+     6 │     args: {B: {linux/amd64: x}}
+       ·               ─
+       ╰────
+      help: add `linux/arm64: <value>`: the image is built for it
+
+    error: 1 problem in imgplan.yaml; nothing was sent
+    ");
+    let warnings = |images: &str| load(images).warnings.iter().map(|w| w.message.clone()).collect();
+    let unused: Vec<String> = warnings(
+        "images:
+  - {name: app, context: stages, args: {B: {linux/amd64: x, linux/arm64: y}}}
+",
+    );
+    assert_eq!(unused, ["the image is not built for linux/arm64"]);
+    // Another image is built for it; and an argument without effect needs no value.
+    let used: Vec<String> = warnings(
+        "defaults: {args: {B: {linux/amd64: x, linux/arm64: y}}}
+images:
+  - {name: app, context: stages}
+  - {name: web, context: stages, platforms: [linux/arm64]}
+  - {name: base, context: base, platforms: [linux/arm64]}
+",
+    );
+    assert_eq!(used, [""; 0]);
+}
+
+#[test]
 fn an_argument_of_a_matrix_is_a_warning_if_no_row_declares_it() {
     let manifest = |args: &str| {
         format!(

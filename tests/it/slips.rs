@@ -115,7 +115,7 @@ images:
   - discover: {glob: \"s/*\"}
     dockerfile: \"{dir}.Dockerfile\"
     target: \"{dir}\"
-    args: {DIR: \"{path}\", JSON: '{\"a\": \"{arch}\"}'}
+    args: {DIR: \"{path}\", JSON: '{\"a\": \"{os} {arch}\"}'}
     labels: {at: \"{parent}/{dir}\", other: \"{unknown} $${dir}\"}
     groups: [\"of-{dir}\"]
     needs: [\"base-{dir}\"]
@@ -131,7 +131,7 @@ images:
     assert!(build.dockerfile_path.ends_with("s/web/web.Dockerfile"), "{build:?}");
     assert_eq!(build.target.as_deref(), Some("web"));
     assert_eq!(build.args["DIR"], "s/web");
-    assert_eq!(build.args["JSON"], "{\"a\": \"{arch}\"}");
+    assert_eq!(build.args["JSON"], "{\"a\": \"{os} amd64\"}");
     assert_eq!(web.labels["at"], "s/web");
     assert_eq!(web.labels["other"], "{unknown} ${dir}");
     assert_eq!(web.groups.iter().collect::<Vec<_>>(), ["of-web"]);
