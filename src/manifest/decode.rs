@@ -6,7 +6,7 @@
 use std::str::FromStr;
 
 use super::diagnostics::Diagnostics;
-use super::foreign_keys::synonym;
+use super::foreign_keys::{synonym, unsupported};
 use super::node::{MapKey, ScalarKind, Value, YamlNode};
 use super::spanned::Spanned;
 use crate::base::name::NameError;
@@ -248,6 +248,9 @@ pub(super) fn known_entries<'n>(
 
 /// Describes a key that is not one of the known keys.
 pub(super) fn unknown_key(key: &MapKey, known: &[&str]) -> Problem {
+    if let Some(error) = unsupported(&key.text, known) {
+        return Problem::new(error.message, key.span, "").help(error.help);
+    }
     let help = did_you_mean(&key.text, known)
         .or_else(|| synonym(&key.text, known))
         .unwrap_or_else(|| format!("the keys here are {}", known.join(", ")));

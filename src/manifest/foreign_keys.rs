@@ -1,6 +1,8 @@
 //! Keys that Compose, Bake, CI systems and other build tools use for what a manifest calls otherwise.
 //! Pure.
 
+use crate::base::name::NameError;
+
 /// Each key of a manifest, with the keys of other tools for the same thing.
 const SYNONYMS: [(&str, &[&str]); 22] = [
     ("needs", &["depends_on", "dependencies", "depends", "requires", "after", "base", "bases"]),
@@ -12,7 +14,7 @@ const SYNONYMS: [(&str, &[&str]); 22] = [
     ("platforms", &["platform", "arch", "archs", "architecture", "architectures"]),
     ("context", &["build", "build_context", "path", "dir", "directory", "folder", "workdir"]),
     ("source", &["from", "src", "mirror", "upstream", "reference", "pull"]),
-    ("tag", &["tags", "version", "image_tag"]),
+    ("tag", &["version", "image_tag"]),
     ("name", &["image_name", "id", "title", "container_name"]),
     ("target", &["stage", "build_target", "build_stage"]),
     ("visibility", &["public", "private", "access", "acl"]),
@@ -39,6 +41,20 @@ const REFERENCE_KEYS: [&str; 5] = ["image", "repository", "repo", "ref", "destin
 /// Keys that only images have.
 const IMAGE_KEYS: [&str; 8] =
     ["name", "tag", "context", "source", "args", "needs", "target", "matrix"];
+
+/// Returns message and help for a key of other tools that the service has nothing for. `known` are the
+/// keys of the mapping.
+pub(super) fn unsupported(key: &str, known: &[&str]) -> Option<NameError> {
+    // The API has no alias, and its transfers copy public references only, so a second tag of an
+    // image is another build (API contract, sections 2 and 6).
+    (matches!(key, "tags" | "aliases") && known.contains(&"tag")).then(|| {
+        NameError::new(
+            "an image has one tag: the service has no aliases, and copies only public images",
+            "write an entry for each tag, or `tag: \"${TAG}\"` with `matrix: { TAG: [v1, latest] }`; \
+             each is built on its own",
+        )
+    })
+}
 
 /// Returns the help for a key of another tool: the key that a manifest has for it. `known` are the
 /// keys of the mapping.
@@ -110,5 +126,8 @@ mod tests {
         }
         assert_eq!(synonym("depends_on", &top), None, "only keys of the mapping are named");
         assert_eq!(synonym("nmae", &image), None);
+        assert!(unsupported("tags", &image).is_some_and(|error| error.message.contains("one tag")));
+        assert_eq!(unsupported("tags", &top), None);
+        assert_eq!(unsupported("tag", &image), None);
     }
 }

@@ -43,6 +43,13 @@ fn invalid_manifests() -> Vec<InvalidManifest> {
             ["unknown key `contxt`", "did you mean `context`?"]
         ),
         invalid!(
+            "several tags of an image",
+            "version: 1\nimages:\n  - name: app\n    context: app\n    tags: [v1, latest]\n",
+            "imgplan.yaml:5:5",
+            "tags",
+            ["an image has one tag", "no aliases", "matrix: { TAG: [v1, latest] }"]
+        ),
+        invalid!(
             "a YAML tag of another tool",
             "version: 1\nimages:\n  - name: app\n    context: app\n    tag: !env TAG\n",
             "imgplan.yaml:5:10",
