@@ -318,7 +318,7 @@ pub(crate) struct Image {
     #[schemars(extend("default" = true))]
     pub infer_bases: Option<Spanned<bool>>,
     /// Variables, each with several values. One image is created for each combination of values,
-    /// which the other keys use as `${NAME}`.
+    /// which the other keys use as `${NAME}`; or for each row of a list of rows.
     pub matrix: Option<Matrix>,
     /// Finds folders and creates an image for each. `name` and `tag` may contain `{dir}` (name of
     /// the folder), `{parent}` (name of its parent), `{path}` and, for a Harbor task, `{name}`. The

@@ -346,10 +346,44 @@ impl Decode for Matrix {
     }
 }
 describe!(Matrix, {
+    "anyOf": [matrix_of_values(), matrix_rows("Rows of variables, each with its value.", 1)],
+    "description": "Variables, each with its values; or a list of rows.",
+    "examples": [{ "PY": ["3.11", "3.12"], "OS": ["slim", "alpine"] }],
+});
+
+/// Returns the schema of a list of rows.
+fn matrix_rows(description: &str, min_items: usize) -> Schema {
+    json_schema!({
+        "type": "array",
+        "description": description,
+        "minItems": min_items,
+        "items": {
+            "type": "object",
+            "description": "Variables, each with one value.",
+            "minProperties": 1,
+            "additionalProperties": false,
+            "patternProperties": {
+                "^[A-Za-z_][A-Za-z0-9_]*$": {
+                    "type": "string",
+                    "description": "Value of the variable in this row."
+                },
+            },
+        },
+    })
+}
+
+/// Returns the schema of variables with their values.
+fn matrix_of_values() -> Schema {
+    json_schema!({
     "type": "object",
     "description": "Variables, each with its values.",
     "minProperties": 1,
     "properties": {
+        "include": matrix_rows(
+            "Rows to add, as in GitHub Actions: an item adds its variables to each row whose values \
+             it does not contradict, or else is a row of its own.",
+            0,
+        ),
         "exclude": {
             "type": "array",
             "description": "Rows to leave out: each row that has all values of an item.",
@@ -364,7 +398,7 @@ describe!(Matrix, {
         },
     },
     "patternProperties": {
-        "^(?!exclude$)[A-Za-z_][A-Za-z0-9_]*$": {
+        "^(?!(exclude|include)$)[A-Za-z_][A-Za-z0-9_]*$": {
             "type": "array",
             "description": "Values of the variable. Quote a value that looks like a number.",
             "items": { "type": "string", "description": "A value." },
@@ -373,5 +407,5 @@ describe!(Matrix, {
         },
     },
     "additionalProperties": false,
-    "examples": [{ "PY": ["3.11", "3.12"], "OS": ["slim", "alpine"] }],
-});
+    })
+}

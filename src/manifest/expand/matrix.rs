@@ -12,8 +12,9 @@ use crate::manifest::invocation::is_variable_name;
 use crate::manifest::node::{MapKey, Value, YamlNode};
 use crate::manifest::spanned::Spanned;
 
-/// Key of a matrix that is not a variable.
+/// Keys of a matrix that are not variables.
 const EXCLUDE_KEY: &str = "exclude";
+const INCLUDE_KEY: &str = "include";
 
 /// Variables of one row, in the order of the matrix.
 pub(super) type Row = Vec<(String, String)>;
@@ -24,8 +25,10 @@ struct Column<'n> {
     values: Vec<Spanned<String>>,
 }
 
-/// Expands a matrix into its rows. The first variable changes slowest. Returns `None` if a problem
-/// is or was reported, or if there are more than `max_rows` rows.
+/// Expands a matrix into its rows: all combinations of the values, where the first variable changes
+/// slowest, without those of `exclude`, and then with those of `include`, as in GitHub Actions. A list
+/// is a matrix that only includes rows. Returns `None` if a problem is or was reported, or if there
+/// are more than `max_rows` rows.
 pub(super) fn rows(
     matrix: &YamlNode,
     variables: &Variables<'_>,
@@ -33,40 +36,42 @@ pub(super) fn rows(
     diagnostics: &mut Diagnostics,
 ) -> Option<Vec<Row>> {
     let errors = diagnostics.errors();
-    let Value::Map(entries) = &matrix.value else {
-        if !matches!(matrix.value, Value::Bad) {
+    let (mut columns, mut exclusions, mut inclusions) = (Vec::new(), Vec::new(), Vec::new());
+    match &matrix.value {
+        Value::Map(entries) => {
+            for (key, value) in entries {
+                if key.text == EXCLUDE_KEY {
+                    exclusions = read_exclusions(value, entries, diagnostics);
+                } else if key.text == INCLUDE_KEY {
+                    inclusions = read_rows(value, variables, diagnostics);
+                } else if let Some(values) = read_values(key, value, variables, diagnostics) {
+                    columns.push(Column { key, values });
+                }
+            }
+        }
+        Value::Seq(_) => inclusions = read_rows(matrix, variables, diagnostics),
+        Value::Bad => return None,
+        Value::Scalar { .. } => {
             let help = "write the variables with their values: PY: [\"3.11\", \"3.12\"]";
             diagnostics.error("a matrix must be a mapping of variables", matrix.span, help);
         }
-        return None;
-    };
-    let mut columns = Vec::new();
-    let mut exclusions = Vec::new();
-    for (key, value) in entries {
-        if key.text == EXCLUDE_KEY {
-            exclusions = read_exclusions(value, entries, diagnostics);
-        } else if key.text == "include" && has_mapping(value) {
-            let help = "list all values of a variable, leave rows out with `exclude`, and write a \
-                        separate entry for an extra row";
-            diagnostics.error("a matrix has no `include`", key.span, help);
-        } else if let Some(values) = read_values(key, value, variables, diagnostics) {
-            columns.push(Column { key, values });
-        }
     }
-    if columns.is_empty() && diagnostics.errors() == errors {
+    if columns.is_empty() && inclusions.is_empty() && diagnostics.errors() == errors {
         let help = "add a variable with its values, or remove the matrix";
         diagnostics.error("a matrix without variables", matrix.span, help);
     }
-    let product = columns.iter().try_fold(1usize, |all, c| all.checked_mul(c.values.len()));
-    if let Some(first) = columns.first()
-        && product.is_none_or(|product| product > max_rows)
-    {
-        diagnostics.push(too_many_images(first.key.span));
+    // Without a variable, there is no combination.
+    let first = usize::from(!columns.is_empty());
+    let product = columns.iter().try_fold(first, |all, c| all.checked_mul(c.values.len()));
+    if product.is_none_or(|product| product.saturating_add(inclusions.len()) > max_rows) {
+        let span = columns.first().map_or(matrix.span, |first| first.key.span);
+        diagnostics.push(too_many_images(span));
     }
     if diagnostics.errors() > errors {
         return None;
     }
-    let rows = product_rows(&columns, product.unwrap_or(0), &exclusions, diagnostics);
+    let mut rows = product_rows(&columns, product.unwrap_or(0), &exclusions, diagnostics);
+    include_rows(&mut rows, &columns, inclusions);
     if rows.is_empty() {
         let help = "exclude fewer rows, or remove the image";
         diagnostics.error("all rows of this matrix are excluded", matrix.span, help);
@@ -75,18 +80,28 @@ pub(super) fn rows(
     Some(rows)
 }
 
-/// Returns true for a mapping or a list with a mapping, which cannot be values of a variable.
-fn has_mapping(value: &YamlNode) -> bool {
-    match &value.value {
-        Value::Map(_) => true,
-        Value::Seq(items) => items.iter().any(|item| matches!(item.value, Value::Map(_))),
-        _ => false,
-    }
-}
-
 /// Reads a string. A number is rejected, because YAML reads `3.10` as 3.1.
 fn read_text(value: &YamlNode, diagnostics: &mut Diagnostics) -> Option<Spanned<String>> {
     decode(&mut value.clone(), diagnostics)
+}
+
+/// Returns true if a variable of the matrix can have this name. Otherwise the key is reported.
+fn check_name(key: &MapKey, variables: &Variables<'_>, diagnostics: &mut Diagnostics) -> bool {
+    let name = &key.text;
+    if !is_variable_name(name) {
+        let help = "use letters, digits and `_`; do not start with a digit";
+        let message = format!("`{name}` is not the name of a variable");
+        diagnostics.error(message, key.span, help);
+        return false;
+    }
+    let other = match (variables.is_flag(name), variables.is_var(name)) {
+        (true, _) => "by --var",
+        (_, true) => "under `vars:`",
+        _ => return true,
+    };
+    let message = format!("`{name}` is a variable of this matrix and is also set {other}");
+    diagnostics.error(message, key.span, "rename one of the two");
+    false
 }
 
 /// Reads the values of a variable. Returns `None` if the variable or a value is rejected.
@@ -101,19 +116,8 @@ fn read_values(
         diagnostics.error(message, span, help);
         None
     };
-    if !is_variable_name(name) {
-        let help = "use letters, digits and `_`; do not start with a digit";
-        let message = format!("`{name}` is not the name of a variable");
-        return reject(diagnostics, message, key.span, help);
-    }
-    let other = match (variables.is_flag(name), variables.is_var(name)) {
-        (true, _) => Some("by --var"),
-        (_, true) => Some("under `vars:`"),
-        _ => None,
-    };
-    if let Some(other) = other {
-        let message = format!("`{name}` is a variable of this matrix and is also set {other}");
-        return reject(diagnostics, message, key.span, "rename one of the two");
+    if !check_name(key, variables, diagnostics) {
+        return None;
     }
     let Value::Seq(items) = &value.value else {
         if matches!(value.value, Value::Bad) {
@@ -159,7 +163,7 @@ fn read_exclusions<'n>(
         return Vec::new();
     };
     let keys = entries.iter().map(|(key, _)| key.text.as_str());
-    let known: Vec<&str> = keys.filter(|key| *key != EXCLUDE_KEY).collect();
+    let known: Vec<&str> = keys.filter(|key| ![EXCLUDE_KEY, INCLUDE_KEY].contains(key)).collect();
     let mut exclusions = Vec::new();
     for item in items {
         let Value::Map(pairs) = &item.value else {
@@ -185,6 +189,71 @@ fn read_exclusions<'n>(
         exclusions.push(Exclusion { span, values });
     }
     exclusions
+}
+
+/// Reads the rows of `include`, or of a matrix that is a list of rows.
+fn read_rows(
+    list: &YamlNode,
+    variables: &Variables<'_>,
+    diagnostics: &mut Diagnostics,
+) -> Vec<Row> {
+    const HELP: &str = "write a list of rows: [{ PY: \"3.13\", OS: slim }]";
+    let Value::Seq(items) = &list.value else {
+        if !matches!(list.value, Value::Bad) {
+            diagnostics.error("`include` must be a list", list.span, HELP);
+        }
+        return Vec::new();
+    };
+    let mut rows = Vec::new();
+    for item in items {
+        let pairs = match &item.value {
+            Value::Map(pairs) if !pairs.is_empty() => pairs,
+            Value::Bad => continue,
+            _ => {
+                let message = "a row of a matrix must be a mapping of variables to values";
+                diagnostics.error(message, item.span, HELP);
+                continue;
+            }
+        };
+        let mut row = Row::new();
+        for (key, value) in pairs {
+            if check_name(key, variables, diagnostics)
+                && let Some(text) = read_text(value, diagnostics)
+            {
+                row.push((key.text.clone(), text.to_string()));
+            }
+        }
+        rows.push(row);
+    }
+    rows
+}
+
+/// Includes rows as GitHub Actions does. A row adds its variables to each combination whose values it
+/// does not contradict, also over the variables that an earlier row added; one that fits none of the
+/// combinations is a row of its own.
+fn include_rows(rows: &mut Vec<Row>, columns: &[Column<'_>], inclusions: Vec<Row>) {
+    let combinations = rows.len();
+    let is_column = |name: &String| columns.iter().any(|column| column.key.text == *name);
+    for included in inclusions {
+        let (fixed, added): (Row, Row) =
+            included.iter().cloned().partition(|(name, _)| is_column(name));
+        let mut fits_one = false;
+        for row in &mut rows[..combinations] {
+            if !fixed.iter().all(|pair| row.contains(pair)) {
+                continue;
+            }
+            fits_one = true;
+            for (name, value) in &added {
+                match row.iter_mut().find(|(own, _)| own == name) {
+                    Some((_, own)) => own.clone_from(value),
+                    None => row.push((name.clone(), value.clone())),
+                }
+            }
+        }
+        if !fits_one {
+            rows.push(included);
+        }
+    }
 }
 
 /// Returns all combinations of values that are not excluded.
@@ -268,10 +337,59 @@ mod tests {
         assert!(warnings[0].starts_with("this excludes no row"), "{warnings:?}");
     }
 
+    /// The example of the documentation of GitHub Actions, "Expanding or adding matrix
+    /// configurations".
+    #[test]
+    fn rows_are_included_as_in_github_actions() {
+        let matrix = "{ FRUIT: [apple, pear], ANIMAL: [cat, dog], include: [
+            { COLOR: green }, { COLOR: pink, ANIMAL: cat }, { FRUIT: apple, SHAPE: circle },
+            { FRUIT: banana }, { FRUIT: banana, ANIMAL: cat }] }";
+        let (rows, problems, warnings) = check(matrix);
+        assert_eq!(
+            rows,
+            [
+                "FRUIT=apple, ANIMAL=cat, COLOR=pink, SHAPE=circle",
+                "FRUIT=apple, ANIMAL=dog, COLOR=green, SHAPE=circle",
+                "FRUIT=pear, ANIMAL=cat, COLOR=pink",
+                "FRUIT=pear, ANIMAL=dog, COLOR=green",
+                "FRUIT=banana",
+                "FRUIT=banana, ANIMAL=cat",
+            ]
+        );
+        assert_eq!((problems, warnings), (vec![], vec![]));
+    }
+
+    #[test]
+    fn rows_can_be_listed() {
+        for (matrix, expected) in [
+            ("[{ A: x, B: y }, { A: z }]", &["A=x, B=y", "A=z"][..]),
+            ("{ include: [{ A: x, B: y }, { A: z }] }", &["A=x, B=y", "A=z"]),
+            // Excluded combinations can be included again.
+            ("{ A: [x, y], exclude: [{ A: x }], include: [{ A: x, B: z }] }", &["A=y", "A=x, B=z"]),
+            ("{ A: [x], exclude: [{ A: x }], include: [{ A: y }] }", &["A=y"]),
+            ("{ A: [x], include: [] }", &["A=x"]),
+        ] {
+            let (rows, problems, warnings) = check(matrix);
+            assert_eq!(rows, expected, "{matrix}");
+            assert_eq!((problems, warnings), (vec![], vec![]));
+        }
+    }
+
     #[test]
     fn invalid_matrices_are_rejected() {
         for (text, message) in [
-            ("[a]", "a mapping of variables"),
+            ("[a]", "a row of a matrix must be a mapping"),
+            ("a", "a mapping of variables"),
+            ("[]", "without variables"),
+            ("[{}]", "a row of a matrix must be a mapping"),
+            ("[{ A: 3.10 }]", "quote it: \"3.10\""),
+            ("[{ A: [x] }]", "expected a string"),
+            ("[{ A-B: x }]", "is not the name"),
+            ("[{ GIVEN: x }]", "also set by --var"),
+            ("{ A: [x], include: [{ VAR: x }] }", "also set under `vars:`"),
+            ("{ A: [x], include: { A: x } }", "`include` must be a list"),
+            ("{ A: [x], include: [x] }", "a row of a matrix must be a mapping"),
+            ("{ A: [x], include: [{ B: y }], exclude: [{ B: y }] }", "no variable `B`"),
             ("{}", "without variables"),
             ("{ exclude: [] }", "without variables"),
             ("{ A: x }", "`A` must be a list"),
@@ -283,7 +401,6 @@ mod tests {
             ("{ GIVEN: [x] }", "also set by --var"),
             ("{ VAR: [x] }", "also set under `vars:`"),
             ("{ A: [x], exclude: [{ A: x }] }", "all rows"),
-            ("{ A: [x], include: [{ A: y }] }", "a matrix has no `include`"),
             ("{ A: [x], exclude: [{}] }", "all rows"),
             ("{ A: [x], exclude: { A: x } }", "must be a list"),
             ("{ A: [x], exclude: [x] }", "must be a mapping"),
@@ -296,6 +413,8 @@ mod tests {
         }
         let many: Vec<String> = (0..11).map(|n| format!("'{n}'")).collect();
         let many = format!("{{ A: [{0}], B: [{0}] }}", many.join(", "));
+        assert!(check(&many).1[0].contains("more than"), "{:?}", check(&many));
+        let many = format!("[{}]", "{ A: x }, ".repeat(101));
         assert!(check(&many).1[0].contains("more than"), "{:?}", check(&many));
     }
 }
