@@ -246,7 +246,7 @@ pub(super) fn path_inside(context: &Path, path: &Path) -> Option<String> {
 /// Returns the path that leads from a folder to a file, with `/`. Both must be [`clean`] and relative
 /// to the same folder, or both absolute. `None` if the path is not UTF-8, or the folder's path has
 /// a `..` that the file's path does not share.
-fn relative_path(folder: &Path, file: &Path) -> Option<String> {
+pub(super) fn relative_path(folder: &Path, file: &Path) -> Option<String> {
     let parts = |path: &Path| -> Option<Vec<String>> {
         let parts = path.components().filter(|part| *part != Component::CurDir);
         parts.map(|part| part.as_os_str().to_str().map(str::to_owned)).collect()

@@ -29,6 +29,7 @@ mod mirrors;
 #[expect(dead_code, reason = "some fields are read before decoding, and declared for the schema")]
 pub(crate) mod model;
 mod model_changes;
+mod model_discover;
 mod moves;
 mod node;
 mod official_images;

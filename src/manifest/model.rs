@@ -20,6 +20,7 @@ use crate::base::name::{ImageName, Owner, Platform, TagTemplate};
 use crate::base::source_ref::SourceRef;
 
 pub(crate) use super::model_changes::{MovedEntry, RemovedEntry};
+pub(crate) use super::model_discover::Discover;
 pub(crate) use super::pairs::Pairs;
 
 /// Images that should exist in an image service.
@@ -234,7 +235,16 @@ impl Decode for RequestLimits {
     },
     "else" = {
         "if": { "required": ["discover"] },
-        "then": { "properties": { "context": false } },
+        "then": { "allOf": [
+            {
+                "if": { "properties": { "discover": { "required": ["harbor"], "description": "Harbor tasks." } } },
+                "then": { "properties": { "context": false } },
+            },
+            {
+                "if": { "properties": { "discover": { "required": ["dockerfiles"], "description": "Dockerfiles." } } },
+                "then": { "properties": { "dockerfile": false } },
+            },
+        ] },
         "else": { "required": ["name", "context"] },
     },
 ))]
@@ -320,9 +330,10 @@ pub(crate) struct Image {
     /// Variables, each with several values. One image is created for each combination of values,
     /// which the other keys use as `${NAME}`; or for each row of a list of rows.
     pub matrix: Option<Matrix>,
-    /// Finds folders and creates an image for each. `name` and `tag` may contain `{dir}` (name of
-    /// the folder), `{parent}` (name of its parent), `{path}` and, for a Harbor task, `{name}`. The
-    /// default name is `{dir}`.
+    /// Finds folders or Dockerfiles and creates an image for each. `name` and `tag` may contain `{dir}`
+    /// (name of the folder), `{parent}` (name of its parent), `{path}` (of the folder), `{file}` (name
+    /// of a found Dockerfile) and, for a Harbor task, `{name}`. The default name is `{dir}` or
+    /// `{file}`. With `context`, all are built from that folder instead of their own.
     pub discover: Option<Spanned<Discover>>,
     /// Public images to mirror, each as an image of its own. `name` and `tag` may contain
     /// `{registry}`, `{path}`, `{name}` (last segment of the path), `{tag}` and `{digest}` (12
@@ -361,28 +372,3 @@ decode_struct!(Image {
     sources,
     sources_from,
 });
-
-/// Folders to create images from.
-#[derive(Debug, Clone, JsonSchema)]
-#[schemars(
-    deny_unknown_fields,
-    extend(
-        "patternProperties" = scalars::extension_keys(),
-        "oneOf" = [{ "required": ["glob"] }, { "required": ["harbor"] }],
-    )
-)]
-pub(crate) struct Discover {
-    /// Pattern of folders, relative to this file. Each matching folder with a Dockerfile becomes an
-    /// image. `*` and `?` match within a name, `**` matches any number of folders.
-    #[schemars(extend("minLength" = 1, "examples" = ["services/*", "tasks/**"]))]
-    pub glob: Option<Spanned<String>>,
-    /// Folder of a Harbor task, or of several tasks. The `docker_image` of a task is mirrored, or
-    /// else its `environment/Dockerfile` is built.
-    #[schemars(extend("minLength" = 1, "examples" = ["tasks"]))]
-    pub harbor: Option<Spanned<String>>,
-    /// Patterns of folders to leave out, with everything in them.
-    #[schemars(with = "Option<Vec<scalars::ExcludeText>>")]
-    pub exclude: Option<Vec<Spanned<String>>>,
-}
-
-decode_struct!(Discover { glob, harbor, exclude });

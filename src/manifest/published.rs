@@ -65,7 +65,8 @@ impl JsonSchema for PublishedAs {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        let reference = r"\$|^[^\s@{}]*(\{(name|dir|parent|path|registry|tag|digest)\}[^\s@{}]*)*$";
+        let reference =
+            r"\$|^[^\s@{}]*(\{(name|dir|parent|path|file|registry|tag|digest)\}[^\s@{}]*)*$";
         json_schema!({
             "anyOf": [
                 { "type": "string", "minLength": 1, "pattern": reference, "description": "A reference." },

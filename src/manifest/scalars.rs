@@ -77,13 +77,13 @@ pub(crate) struct GroupName(pub String);
 scalar!(ImageName, parsed, {
     "type": "string",
     "maxLength": 255,
-    "pattern": r"\$|\{(dir|parent|path|registry|name|tag|digest)\}|^[a-z0-9]([a-z0-9._-]*[a-z0-9])?(/[a-z0-9]([a-z0-9._-]*[a-z0-9])?)*$",
+    "pattern": r"\$|\{(dir|parent|path|file|registry|name|tag|digest)\}|^[a-z0-9]([a-z0-9._-]*[a-z0-9])?(/[a-z0-9]([a-z0-9._-]*[a-z0-9])?)*$",
     "examples": ["api"],
 });
 scalar!(TagTemplate, parsed, {
     "type": "string",
     "maxLength": 1024,
-    "pattern": r"\$|\{(dir|parent|path|registry|name|tag|digest)\}|^([A-Za-z0-9_]|\{arch\}|\{fingerprint\})([A-Za-z0-9._-]|\{arch\}|\{fingerprint\}){0,127}$",
+    "pattern": r"\$|\{(dir|parent|path|file|registry|name|tag|digest)\}|^([A-Za-z0-9_]|\{arch\}|\{fingerprint\})([A-Za-z0-9._-]|\{arch\}|\{fingerprint\}){0,127}$",
     "examples": ["v1", "3.12", "${TAG}", "v1-{arch}", "{fingerprint}"],
 });
 scalar!(SourceRef, parsed, {
@@ -171,7 +171,7 @@ scalar!(
     }),
     {
         "type": "string",
-        "pattern": r"\$|\{(dir|parent|path|registry|name|tag|digest)\}|^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$",
+        "pattern": r"\$|\{(dir|parent|path|file|registry|name|tag|digest)\}|^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$",
         "description": "Name of a group.",
         "examples": ["nightly"],
     }

@@ -2,6 +2,7 @@
 //! and `--set`.
 
 use std::fmt::Write as _;
+use std::path::Path;
 
 use imgplan::test_support::manifest::workspace::{Origin, Unit};
 use imgplan::test_support::manifest::{Invocation, ManifestError, Workspace};
@@ -627,6 +628,78 @@ images:
     assert_eq!(json["skipped"][0]["reason"], "it has no Dockerfile");
     env.ok(["plan", "-v"]).says("skipped apps/b: it has no Dockerfile");
     env.ok(["plan"]).never_says("skipped");
+}
+
+/// Returns each image with its context and its Dockerfile, relative to the folder of the manifest.
+fn builds(env: &TestEnv) -> Vec<String> {
+    let root = env.path("");
+    let relative = |path: &Path| path.strip_prefix(&root).unwrap().display().to_string();
+    let shown = |unit: &Unit| match &unit.origin {
+        Origin::Build(build) => {
+            let (context, dockerfile) =
+                (relative(&build.context), relative(&build.dockerfile_path));
+            Some(format!("{} [{context}] {dockerfile}", unit.key))
+        }
+        Origin::Mirror(_) => None,
+    };
+    load(env).unwrap().units.iter().filter_map(shown).collect()
+}
+
+#[test]
+fn discovered_dockerfiles_can_share_a_context() {
+    let env = TestEnv::manifest(
+        "version: 1
+images:
+  - {discover: {glob: \"src/*\"}, context: .}
+  - {discover: {glob: \"src/*\"}, name: \"in-{parent}-{dir}\", context: \"{parent}\", dockerfile: \"{dir}.df\"}
+",
+    );
+    for name in ["api", "web"] {
+        env.context(&format!("src/{name}"), "FROM scratch\nCOPY src /\n");
+        env.write(&format!("src/{name}/{name}.df"), "FROM scratch\n");
+    }
+    let expected = [
+        "api:latest [] src/api/Dockerfile",
+        "in-src-api:latest [src] src/api/api.df",
+        "in-src-web:latest [src] src/web/web.df",
+        "web:latest [] src/web/Dockerfile",
+    ];
+    assert_eq!(builds(&env), expected);
+    // The context is the folder of the manifest: files of the other folder are sent.
+    env.ok(["context", "list", "api"]).says("src/web/web.df");
+}
+
+#[test]
+fn dockerfiles_are_discovered() {
+    let env = TestEnv::manifest(
+        "version: 1
+images:
+  - discover: {dockerfiles: \"docker/*\", exclude: [\"docker/*.md\"]}
+    context: .
+  - discover: {dockerfiles: \"**/Dockerfile*\"}
+    name: \"{path}-{file}\"
+    labels: {at: \"{path}/{file}\"}
+  - {discover: {glob: .}, name: \"root-{path}\", args: {AT: \"{path}\"}}
+",
+    );
+    for file in ["docker/api.Dockerfile", "docker/Dockerfile.web", "Dockerfile", "lib/Dockerfile"] {
+        env.write(file, "ARG AT\nFROM scratch\n");
+    }
+    env.write("docker/api.Dockerfile.dockerignore", "*\n").write("docker/README.md", "");
+    let expected = [
+        "api:latest [] docker/api.Dockerfile",
+        "docker-web:latest [docker] docker/Dockerfile.web",
+        "lib-lib:latest [lib] lib/Dockerfile",
+        "root-work:latest [] Dockerfile",
+        "web:latest [] docker/Dockerfile.web",
+        "work-work:latest [] Dockerfile",
+    ];
+    assert_eq!(builds(&env), expected);
+    let workspace = load(&env).unwrap();
+    assert_eq!(unit(&workspace, "docker-web:latest").labels["at"], "docker/web");
+    // A text has the path, which leads to the folder; only names have its name.
+    let Origin::Build(build) = &unit(&workspace, "root-work:latest").origin else { panic!() };
+    assert_eq!(build.args["AT"], ".");
 }
 
 #[test]

@@ -123,11 +123,18 @@ const DOCUMENTS: &[(bool, &str)] = &[
     (false, "version: 1\nimages: [{ name: a, context: a, matrix: { V-W: [x] } }]"),
     (false, "version: 1\nimages: [{ name: a, context: a, matrix: { V: [x, q], exclude: { V: x } } }]"),
     (false, "version: 1\nimages: [{ name: a, context: a, matrix: { V: [x, q], exclude: [{ V: 1 }] } }]"),
+    (true, "version: 1\nimages: [{ discover: { dockerfiles: 'a/*' }, name: 'x-{file}', context: . }]"),
+    (true, "version: 1\nimages: [{ discover: { glob: a }, context: ., dockerfile: '{dir}file', published_as: 'q.io/{dir}' }]"),
+    (false, "version: 1\nimages: [{ discover: { dockerfiles: 'a/*' }, dockerfile: Dockerfile }]"),
+    (false, "version: 1\nimages: [{ discover: { dockerfiles: 'a/*', glob: a } }]"),
+    (false, "version: 1\nimages: [{ discover: { dockerfiles: ['a/*'] } }]"),
+    (false, "version: 1\nimages: [{ discover: { harbor: t }, context: a }]"),
     (false, "version: 1\nimages: [{ discover: '*' }]"),
     (false, "version: 1\nimages: [{ discover: {} }]"),
     (false, "version: 1\nimages: [{ discover: { glob: a, harbor: t } }]"),
     (false, "version: 1\nimages: [{ discover: { glob: a, globs: t } }]"),
-    (false, "version: 1\nimages: [{ discover: { glob: a }, context: a }]"),
+    (false, "version: 1\nimages: [{ discover: { glob: a }, context: [a] }]"),
+    (false, "version: 1\nimages: [{ sources: ['b:1'], context: a }]"),
     (false, "version: 1\nimages: [{ discover: { glob: a }, source: 'b:1' }]"),
     (false, "version: 1\nimages: [{ discover: { glob: a }, name: 'x-{dirr}' }]"),
     (false, "version: 1\nimages: [{ sources: 'b:1' }]"),
@@ -231,6 +238,7 @@ const DOCUMENTS: &[(bool, &str)] = &[
 fn the_schema_agrees_with_the_program() {
     let env = TestEnv::new();
     env.context("a", "FROM scratch\n").context("t/environment", "FROM scratch\n");
+    env.write("a/afile", "FROM scratch\n");
     env.write("t/task.toml", "[task]\nname = 'T'\n");
     env.write("other.yaml", "version: 1\nimages: []\n");
     env.write(

@@ -170,9 +170,33 @@ fn mistakes_are_reported() {
         ),
         (
             "images: [{discover: {glob: 'services/*', exclude: [services/wep]}}]",
-            &["`services/wep` excludes no folder | did you mean `services/web`?"],
+            &["`services/wep` excludes nothing | did you mean `services/web`?"],
         ),
         ("images: [{discover: {glob: 'services/*', exclude: [services/web]}}]", &[]),
+        (
+            "images: [{discover: {glob: 'services/*.Dockerfile'}}]",
+            &[
+                "no folder matches `services/*.Dockerfile` | to find Dockerfiles, write `dockerfiles:` instead of `glob:`",
+            ],
+        ),
+        (
+            "images: [{discover: {dockerfiles: 'services/*.Dockerfile'}}]",
+            &["no file matches `services/*.Dockerfile` | patterns are relative to the folder"],
+        ),
+        (
+            "images: [{discover: {dockerfiles: 'services/*/Dockerfile'}, dockerfile: x}]",
+            &["`dockerfile` and `dockerfiles` exclude each other | remove it"],
+        ),
+        (
+            "images: [{discover: {dockerfiles: 'services/*/Dockerfile', harbor: services}}]",
+            &["`discover` has one of `glob`, `dockerfiles` and `harbor` | make two entries"],
+        ),
+        (
+            "images: [{discover: {harbor: services}, context: .}]",
+            &["a Harbor task has its own context | remove it"],
+        ),
+        ("images: [{discover: {glob: 'services/*'}, context: .}]", &[]),
+        ("images: [{discover: {glob: 'services/*'}, context: nowhere}]", &["there is no folder "]),
         (
             "images: [{discover: {glob: 'services/{api,web}'}}]",
             &[

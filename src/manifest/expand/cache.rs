@@ -14,27 +14,28 @@ use crate::base::span::{Problem, Span};
 pub(super) struct ReadCache {
     /// Files of references, or the reason why a file cannot be read.
     pub(super) lists: HashMap<PathBuf, Rc<Result<SourceList, String>>>,
-    /// Results of folder searches.
-    pub(super) folders: HashMap<FolderSearch, Rc<Result<FoundFolders, Problem>>>,
+    /// Results of searches.
+    pub(super) searches: HashMap<Search, Rc<Result<Found, Problem>>>,
     /// Harbor tasks.
     pub(super) tasks: HashMap<PathBuf, Rc<Result<HarborTask, Problem>>>,
 }
 
-/// A search for folders with a Dockerfile.
+/// A search for folders with a Dockerfile, or for Dockerfiles.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(super) struct FolderSearch {
+pub(super) struct Search {
     pub(super) dir: PathBuf,
     pub(super) pattern: String,
     pub(super) excludes: Vec<String>,
-    /// Path of the Dockerfile in each folder. May contain templates.
-    pub(super) dockerfile: String,
+    /// Path of the Dockerfile in each folder, which may contain templates. `None` to search for
+    /// Dockerfiles.
+    pub(super) dockerfile: Option<String>,
 }
 
-/// Result of a folder search.
+/// Result of a search.
 #[derive(Debug)]
-pub(super) struct FoundFolders {
-    /// Folders with a Dockerfile, sorted.
-    pub(super) folders: Vec<String>,
+pub(super) struct Found {
+    /// Folders with a Dockerfile, or Dockerfiles, sorted.
+    pub(super) paths: Vec<String>,
     /// Number of folders without a Dockerfile.
     pub(super) without_dockerfile: usize,
 }

@@ -24,11 +24,8 @@ pub(super) fn text<'n>(node: &'n YamlNode, key: &str) -> Option<&'n str> {
     node.get(key)?.as_text()
 }
 
-/// Keys whose values were generated for the image, and contain no templates.
-const GENERATED_KEYS: [&str; 2] = ["context", "source"];
-
 /// Fills in the templates of all strings of an entry. A string that cannot be filled in is reported
-/// and marked as bad.
+/// and marked as bad. Keys that are generated and have no templates are added afterwards.
 pub(super) fn fill_templates(
     node: &mut YamlNode,
     values: &TemplateValues<'_>,
@@ -39,7 +36,6 @@ pub(super) fn fill_templates(
     let without_name: Vec<_> = values.iter().copied().filter(|(key, _)| *key != "name").collect();
     for (key, value) in entries {
         let kind = match key.text.as_str() {
-            generated if GENERATED_KEYS.contains(&generated) => continue,
             "name" => TemplateKind::Name,
             "tag" => TemplateKind::Tag,
             "needs" => TemplateKind::Needs,

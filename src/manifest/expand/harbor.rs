@@ -65,14 +65,9 @@ impl EntryExpander<'_> {
                     node.take(key);
                 }
                 node.span = *span;
-                node.put("source", *span, text_node(image, *span));
-            } else {
-                let context = format!("{path}/environment");
-                if !self.dir.join(&context).join("Dockerfile").is_file() {
-                    self.skip(path, "it has no docker_image and no environment/Dockerfile");
-                    continue;
-                }
-                node.put("context", span, text_node(context, span));
+            } else if !self.dir.join(path).join("environment/Dockerfile").is_file() {
+                self.skip(path, "it has no docker_image and no environment/Dockerfile");
+                continue;
             }
             if !self.has_room(span) {
                 return;
@@ -92,7 +87,7 @@ impl EntryExpander<'_> {
         }
     }
 
-    /// Sets the name, the templates and the timeout of a task's image.
+    /// Sets the name, the templates, the origin and the timeout of a task's image.
     fn fill_task(&mut self, node: &mut YamlNode, path: &str, task: &HarborTask, span: Span) {
         let names = self.folder_names(path);
         // The default name of a mirror comes from its source.
@@ -106,6 +101,10 @@ impl EntryExpander<'_> {
             ("parent", Some(names.parent.as_str())),
         ];
         fill_templates(node, &values, self.diagnostics);
+        match &task.image {
+            Some((image, span)) => node.put("source", *span, text_node(image, *span)),
+            None => node.put("context", span, text_node(format!("{path}/environment"), span)),
+        }
         if let Some((timeout, span)) = task.timeout
             && node.get("timeout").is_none()
         {

@@ -2,6 +2,7 @@
 
 use super::entry::ImageEntry;
 use super::expander::{EntryExpander, MatrixRow, note};
+use super::folders::SearchFor;
 use super::matrix;
 use crate::base::span::Problem;
 use crate::manifest::decode::{decode, is_damaged};
@@ -83,20 +84,32 @@ impl EntryExpander<'_> {
             return;
         };
         let Some(excludes) = self.excludes(&discover) else { return };
-        match (&discover.glob, &discover.harbor) {
-            (Some(glob), None) => self.folders(node, glob, &excludes, row),
-            (None, Some(root)) => self.tasks(node, root, &excludes, row),
-            (Some(glob), Some(harbor)) => {
-                let message = "`discover` has either `glob` or `harbor`, not both";
-                let problem = Problem::new(message, harbor.span(), "second")
-                    .and(glob.span(), "first")
-                    .help("make two entries");
-                self.diagnostics.push(problem);
+        match (&discover.glob, &discover.dockerfiles, &discover.harbor) {
+            (Some(glob), None, None) => {
+                self.found(node, (glob, SearchFor::Folders), &excludes, row);
             }
-            (None, None) if is_damaged(&value) => {}
-            (None, None) => {
-                let help = "write `glob: \"services/*\"` or `harbor: tasks`";
+            (None, Some(glob), None) => self.found(node, (glob, SearchFor::Files), &excludes, row),
+            (None, None, Some(root)) => match node.get("context") {
+                None => self.tasks(node, root, &excludes, row),
+                Some(context) => {
+                    let help = "remove it: the context of a task is its environment/";
+                    let message = "a Harbor task has its own context";
+                    self.diagnostics.error(message, context.span, help);
+                }
+            },
+            (None, None, None) if is_damaged(&value) => {}
+            (None, None, None) => {
+                let help = "write `glob: \"services/*\"`, `dockerfiles: \"docker/*.Dockerfile\"` or \
+                            `harbor: tasks`";
                 self.diagnostics.error("`discover` has no pattern", discover.span(), help);
+            }
+            (glob, dockerfiles, harbor) => {
+                let mut spans =
+                    [glob, dockerfiles, harbor].into_iter().flatten().map(Spanned::span);
+                let (Some(first), Some(second)) = (spans.next(), spans.next()) else { return };
+                let message = "`discover` has one of `glob`, `dockerfiles` and `harbor`";
+                let problem = Problem::new(message, second, "second").and(first, "first");
+                self.diagnostics.push(problem.help("make two entries"));
             }
         }
     }
@@ -105,7 +118,10 @@ impl EntryExpander<'_> {
 /// Describes an entry with two origins.
 fn second_origin(node: &YamlNode) -> Option<Problem> {
     let Value::Map(entries) = &node.value else { return None };
-    let mut origins = entries.iter().filter(|(key, _)| ORIGIN_KEYS.contains(&key.text.as_str()));
+    // What `discover` finds can be built from another context.
+    let has_discover = node.get("discover").is_some();
+    let is_origin = |key: &str| ORIGIN_KEYS.contains(&key) && !(has_discover && key == "context");
+    let mut origins = entries.iter().filter(|(key, _)| is_origin(&key.text));
     let ((first, _), (second, _)) = (origins.next()?, origins.next()?);
     let message = format!("an entry has either `{}` or `{}`, not both", first.text, second.text);
     let problem = Problem::new(message, second.span, "second").and(first.span, "first");

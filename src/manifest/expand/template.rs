@@ -54,7 +54,13 @@ pub(super) fn fill(
             out.push('}');
             continue;
         }
-        match values.iter().find(|(known, _)| *known == name) {
+        let value = |name: &str| values.iter().find(|(known, _)| *known == name);
+        let known = match value(name) {
+            // The path of the manifest's own folder has no name, but the folder has.
+            Some(("path", Some("."))) if kind != TemplateKind::Text => value("dir"),
+            known => known,
+        };
+        match known {
             Some((_, Some(value))) => out.push_str(&match kind {
                 TemplateKind::Name | TemplateKind::Needs => image_name(value),
                 TemplateKind::Tag | TemplateKind::Groups => tag_text(value),
@@ -148,6 +154,20 @@ mod tests {
         ] {
             let error = fill(text, kind, VALUES).unwrap_err();
             assert!(error.help.contains(message), "{text}: {error:?}");
+        }
+    }
+
+    #[test]
+    fn the_own_folder_has_its_name() {
+        let values = &[("dir", Some("shop")), ("path", Some("."))];
+        for (kind, expected) in [
+            (TemplateKind::Name, "x-shop"),
+            (TemplateKind::Tag, "x-shop"),
+            (TemplateKind::Needs, "x-shop"),
+            (TemplateKind::Groups, "x-shop"),
+            (TemplateKind::Text, "x-."),
+        ] {
+            assert_eq!(fill("x-{path}", kind, values).as_deref(), Ok(expected), "{kind:?}");
         }
     }
 
