@@ -282,11 +282,24 @@ fn matrix_names(root: &YamlNode) -> BTreeSet<String> {
     let Some(YamlNode { value: Value::Seq(images), .. }) = root.get("images") else {
         return BTreeSet::new();
     };
-    let names = images.iter().filter_map(|image| match &image.get("matrix")?.value {
-        Value::Map(entries) => Some(entries.iter().map(|(key, _)| key.text.clone())),
-        _ => None,
+    let matrices = images.iter().filter_map(|image| image.get("matrix"));
+    let rows = |list: &YamlNode| match &list.value {
+        Value::Seq(rows) => rows.iter().flat_map(keys).collect(),
+        _ => Vec::new(),
+    };
+    let names = matrices.flat_map(|matrix| {
+        let included = matrix.get("include").map(rows).unwrap_or_default();
+        keys(matrix).into_iter().chain(rows(matrix)).chain(included)
     });
-    names.flatten().collect()
+    names.filter(|name| !["include", "exclude"].contains(&name.as_str())).collect()
+}
+
+/// Returns the keys of a mapping.
+fn keys(node: &YamlNode) -> Vec<String> {
+    match &node.value {
+        Value::Map(entries) => entries.iter().map(|(key, _)| key.text.clone()).collect(),
+        _ => Vec::new(),
+    }
 }
 
 /// Returns the first `$NAME` without braces: a variable in a shell, but not in a manifest.

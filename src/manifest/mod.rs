@@ -30,6 +30,7 @@ mod mirrors;
 pub(crate) mod model;
 mod model_changes;
 mod model_discover;
+mod model_matrix;
 mod moves;
 mod node;
 mod official_images;

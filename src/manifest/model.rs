@@ -10,7 +10,7 @@ use super::decode::{Decode, decode_struct};
 use super::diagnostics::Diagnostics;
 use super::node::YamlNode;
 use super::published::PublishedAs;
-use super::scalars::{self, Matrix};
+use super::scalars;
 pub(crate) use super::scalars::{DurationSetting, GroupName, SizeSetting, VisibilitySetting};
 use super::spanned::Spanned;
 use super::workspace::InputScope;
@@ -21,6 +21,7 @@ use crate::base::source_ref::SourceRef;
 
 pub(crate) use super::model_changes::{MovedEntry, RemovedEntry};
 pub(crate) use super::model_discover::Discover;
+use super::model_matrix::Matrix;
 pub(crate) use super::pairs::Pairs;
 
 /// Images that should exist in an image service.

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 
 use super::decode::decode_struct;
-use super::scalars;
+use super::scalars::{self, HarborOrigin};
 use super::spanned::Spanned;
 
 /// Folders or Dockerfiles to create images from.
@@ -12,6 +12,7 @@ use super::spanned::Spanned;
     deny_unknown_fields,
     extend(
         "patternProperties" = scalars::extension_keys(),
+        "dependentRequired" = { "prefer": ["harbor"] },
         "oneOf" = [
             { "required": ["glob"] },
             { "required": ["dockerfiles"] },
@@ -33,9 +34,14 @@ pub(crate) struct Discover {
     /// else its `environment/Dockerfile` is built.
     #[schemars(extend("minLength" = 1, "examples" = ["tasks"]))]
     pub harbor: Option<Spanned<String>>,
+    /// Origin of a Harbor task that has both a `docker_image` and an `environment/Dockerfile`: `image`
+    /// mirrors the first, `dockerfile` builds the second. Without it, the image is mirrored, with a
+    /// warning.
+    #[schemars(extend("examples" = ["dockerfile"]))]
+    pub prefer: Option<Spanned<HarborOrigin>>,
     /// Patterns of folders to leave out, with everything in them, or of files.
     #[schemars(with = "Option<Vec<scalars::ExcludeText>>")]
     pub exclude: Option<Vec<Spanned<String>>>,
 }
 
-decode_struct!(Discover { glob, dockerfiles, harbor, exclude });
+decode_struct!(Discover { glob, dockerfiles, harbor, prefer, exclude });

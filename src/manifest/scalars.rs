@@ -216,6 +216,32 @@ scalar!(Owner, decode_owner, {
     ]
 });
 
+/// Origin of the image of a Harbor task that has two.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum HarborOrigin {
+    Image,
+    Dockerfile,
+}
+
+scalar!(
+    HarborOrigin,
+    |node, diagnostics| decode_text(node, diagnostics, |text| match text {
+        "image" => Ok(Self::Image),
+        "dockerfile" => Ok(Self::Dockerfile),
+        _ => Err(NameError::new(
+            format!("`{}` is not an origin of a task", text.escape_debug()),
+            "write `image` or `dockerfile`",
+        )),
+    }),
+    {
+        "anyOf": [
+            { "const": "image", "description": "The `docker_image` of the task is mirrored." },
+            { "const": "dockerfile", "description": "The `environment/Dockerfile` of the task is built." },
+            { "type": "string", "pattern": r"\$", "description": "From a variable." },
+        ],
+    }
+);
+
 /// Decodes `personal`, `platform` or `team:<id>`, or a mapping with the key `team`.
 fn decode_owner(node: &mut YamlNode, diagnostics: &mut Diagnostics) -> Option<Owner> {
     if !matches!(node.value, Value::Map(_) | Value::Seq(_)) {
@@ -335,77 +361,3 @@ description!(NeedText, {
     "description": "An image of this manifest: `name` or `name:tag`. Only `name` if its tag has `{fingerprint}`.",
     "examples": ["base", "base:3.12"],
 });
-
-/// The `matrix` of an entry. It is expanded before entries are decoded, so nothing is kept.
-#[derive(Debug, Clone)]
-pub(crate) struct Matrix;
-
-impl Decode for Matrix {
-    fn decode(_: &mut YamlNode, _: &mut Diagnostics) -> Option<Self> {
-        Some(Self)
-    }
-}
-describe!(Matrix, {
-    "anyOf": [matrix_of_values(), matrix_rows("Rows of variables, each with its value.", 1)],
-    "description": "Variables, each with its values; or a list of rows.",
-    "examples": [{ "PY": ["3.11", "3.12"], "OS": ["slim", "alpine"] }],
-});
-
-/// Returns the schema of a list of rows.
-fn matrix_rows(description: &str, min_items: usize) -> Schema {
-    json_schema!({
-        "type": "array",
-        "description": description,
-        "minItems": min_items,
-        "items": {
-            "type": "object",
-            "description": "Variables, each with one value.",
-            "minProperties": 1,
-            "additionalProperties": false,
-            "patternProperties": {
-                "^[A-Za-z_][A-Za-z0-9_]*$": {
-                    "type": "string",
-                    "description": "Value of the variable in this row."
-                },
-            },
-        },
-    })
-}
-
-/// Returns the schema of variables with their values.
-fn matrix_of_values() -> Schema {
-    json_schema!({
-    "type": "object",
-    "description": "Variables, each with its values.",
-    "minProperties": 1,
-    "properties": {
-        "include": matrix_rows(
-            "Rows to add, as in GitHub Actions: an item adds its variables to each row whose values \
-             it does not contradict, or else is a row of its own.",
-            0,
-        ),
-        "exclude": {
-            "type": "array",
-            "description": "Rows to leave out: each row that has all values of an item.",
-            "items": {
-                "type": "object",
-                "description": "Variables, each with one value.",
-                "additionalProperties": {
-                    "type": "string",
-                    "description": "Value of the variable in these rows."
-                },
-            },
-        },
-    },
-    "patternProperties": {
-        "^(?!(exclude|include)$)[A-Za-z_][A-Za-z0-9_]*$": {
-            "type": "array",
-            "description": "Values of the variable. Quote a value that looks like a number.",
-            "items": { "type": "string", "description": "A value." },
-            "minItems": 1,
-            "uniqueItems": true,
-        },
-    },
-    "additionalProperties": false,
-    })
-}

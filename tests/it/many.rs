@@ -4,6 +4,7 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
+use imgplan::test_support::base::span::Problem;
 use imgplan::test_support::manifest::workspace::{Origin, Unit};
 use imgplan::test_support::manifest::{Invocation, ManifestError, Workspace};
 use insta::assert_snapshot;
@@ -743,6 +744,37 @@ images:
             "tasks/five: it has no environment/",
             "tasks/four: it has no docker_image and no environment/Dockerfile",
         ]
+    );
+}
+
+#[test]
+fn a_task_with_an_image_and_a_dockerfile_has_a_preference() {
+    let units_of = |prefer: &str| {
+        let env = TestEnv::manifest(&format!(
+            "version: 1\nimages:\n  - {{discover: {{harbor: tasks{prefer}}}, args: {{A: x}}}}\n"
+        ));
+        for task in ["both", "image", "built"] {
+            let image = if task == "built" { "" } else { "docker_image = 'redis:7'\n" };
+            env.write(&format!("tasks/{task}/task.toml"), format!("[environment]\n{image}"));
+            env.write(&format!("tasks/{task}/environment/x"), "");
+            if task != "image" {
+                env.context(&format!("tasks/{task}/environment"), "ARG A\nFROM scratch\n");
+            }
+        }
+        let help = |problem: &Problem| problem.help.clone().unwrap_or_default();
+        let warnings = load(&env).unwrap().warnings.iter().map(help).collect::<Vec<_>>();
+        (units(&env), warnings)
+    };
+    let (units, warnings) = units_of("");
+    assert_eq!(units, ["built:latest", "redis:7"]);
+    assert!(warnings[0].contains("to build `tasks/both`"), "{warnings:?}");
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
+    let expected = |units: [&str; 2]| units.map(str::to_owned).to_vec();
+    assert_eq!(units_of(", prefer: image"), (expected(["built:latest", "redis:7"]), vec![]));
+    let (units, warnings) = units_of(", prefer: dockerfile");
+    assert_eq!(
+        (units.as_slice(), warnings),
+        (&["both:latest", "built:latest", "redis:7"].map(str::to_owned)[..], vec![])
     );
 }
 

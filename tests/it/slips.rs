@@ -210,6 +210,14 @@ fn mistakes_are_reported() {
             ],
         ),
         (
+            "defaults: {tag: '${PY}'}\nimages: [{name: a, context: app, matrix: [{PY: '1'}, {PY: '2'}]}]",
+            &["`PY` is a matrix variable and has no value outside of its entry"],
+        ),
+        (
+            "defaults: {tag: '${PY}'}\nimages: [{name: a, context: app, matrix: {A: [b], include: [{PY: '1'}]}}]",
+            &["`PY` is a matrix variable and has no value outside of its entry"],
+        ),
+        (
             "images: [{name: a, context: app, tag: '${matrix.PY}', matrix: {PY: ['1', '2']}}]",
             &["matrix variables have no prefix `matrix.` | write ${PY}"],
         ),

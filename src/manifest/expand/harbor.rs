@@ -15,12 +15,16 @@ use super::expander::{EntryExpander, MatrixRow, note};
 use crate::base::clean_path::clean;
 use crate::base::input::{self, InputKind};
 use crate::base::span::{Problem, Span};
-use crate::base::text::exact_duration;
+use crate::base::text::{exact_duration, list};
 use crate::manifest::node::YamlNode;
+use crate::manifest::scalars::HarborOrigin;
 use crate::manifest::spanned::Spanned;
 
 /// Keys that only a build can have.
 const BUILD_KEYS: [&str; 5] = ["dockerfile", "args", "target", "inputs", "infer_bases"];
+
+/// Maximum number of tasks that a warning shows.
+const MAX_TASKS_SHOWN: usize = 3;
 
 /// Help for a folder that is not a task.
 const TASK_HELP: &str = "a task is a folder with task.toml and environment/";
@@ -30,11 +34,12 @@ impl EntryExpander<'_> {
     pub(super) fn tasks(
         &mut self,
         node: &YamlNode,
-        root: &Spanned<String>,
+        (root, prefer): (&Spanned<String>, Option<&Spanned<HarborOrigin>>),
         excludes: &[Exclude<'_>],
         row: Option<MatrixRow<'_>>,
     ) {
         let span = root.span();
+        let prefers_dockerfile = prefer.is_some_and(|prefer| **prefer == HarborOrigin::Dockerfile);
         let mut paths = match self.task_folders(root) {
             Ok(paths) => paths,
             Err((message, help)) => return self.diagnostics.error(message, span, help),
@@ -45,7 +50,7 @@ impl EntryExpander<'_> {
             return self.diagnostics.error(message, span, TASK_HELP);
         }
         let before = (self.entries.len(), self.diagnostics.errors());
-        let mut mirrored = HashSet::new();
+        let (mut mirrored, mut with_both) = (HashSet::new(), Vec::new());
         for path in &paths {
             let task = self.read_task(path, span);
             let task = match &*task {
@@ -56,7 +61,10 @@ impl EntryExpander<'_> {
                 }
             };
             let mut node = node.clone();
-            if let Some((image, span)) = &task.image {
+            let has_dockerfile = self.dir.join(path).join("environment/Dockerfile").is_file();
+            let mirror = task.image.as_ref().filter(|_| !(prefers_dockerfile && has_dockerfile));
+            if let Some((image, span)) = mirror {
+                with_both.extend(has_dockerfile.then_some(path.as_str()));
                 // Tasks that share an image need one mirror.
                 if !mirrored.insert(image.clone()) {
                     continue;
@@ -65,7 +73,7 @@ impl EntryExpander<'_> {
                     node.take(key);
                 }
                 node.span = *span;
-            } else if !self.dir.join(path).join("environment/Dockerfile").is_file() {
+            } else if !has_dockerfile {
                 self.skip(path, "it has no docker_image and no environment/Dockerfile");
                 continue;
             }
@@ -73,12 +81,15 @@ impl EntryExpander<'_> {
                 return;
             }
             // The default name of a mirror comes from its source.
-            let named_by_folder = task.image.is_none() && node.get("name").is_none();
+            let named_by_folder = mirror.is_none() && node.get("name").is_none();
             let note = note(row, Some(path), paths.len(), None);
             let outer = self.diagnostics.enter(Some(&note));
-            self.fill_task(&mut node, path, task, span);
+            self.fill_task(&mut node, (path, span), task, mirror);
             self.diagnostics.leave(outer);
             self.add(node, note, named_by_folder);
+        }
+        if prefer.is_none() && !with_both.is_empty() {
+            self.warn_about_both(&with_both, span);
         }
         if before == (self.entries.len(), self.diagnostics.errors()) {
             let message = format!("no task in `{}` has an image", root.as_str());
@@ -87,11 +98,29 @@ impl EntryExpander<'_> {
         }
     }
 
-    /// Sets the name, the templates, the origin and the timeout of a task's image.
-    fn fill_task(&mut self, node: &mut YamlNode, path: &str, task: &HarborTask, span: Span) {
+    /// Warns about tasks of which either the image or the Dockerfile is not used.
+    fn warn_about_both(&mut self, tasks: &[&str], span: Span) {
+        let shown = list(tasks.iter().map(|path| format!("`{path}`")), MAX_TASKS_SHOWN);
+        let message = "a task with a docker_image and an environment/Dockerfile is mirrored";
+        let help = format!(
+            "write `prefer: dockerfile` to build {shown}, or `prefer: image` to mirror without this \
+             warning"
+        );
+        self.diagnostics.warn(message, span, help);
+    }
+
+    /// Sets the name, the templates, the origin and the timeout of a task's image. `mirror` is the
+    /// image to mirror, with its span.
+    fn fill_task(
+        &mut self,
+        node: &mut YamlNode,
+        (path, span): (&str, Span),
+        task: &HarborTask,
+        mirror: Option<&(String, Span)>,
+    ) {
         let names = self.folder_names(path);
         // The default name of a mirror comes from its source.
-        if task.image.is_none() {
+        if mirror.is_none() {
             self.set_default_name(node, &names.dir, span);
         }
         let values = [
@@ -101,7 +130,7 @@ impl EntryExpander<'_> {
             ("parent", Some(names.parent.as_str())),
         ];
         fill_templates(node, &values, self.diagnostics);
-        match &task.image {
+        match mirror {
             Some((image, span)) => node.put("source", *span, text_node(image, *span)),
             None => node.put("context", span, text_node(format!("{path}/environment"), span)),
         }

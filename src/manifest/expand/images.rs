@@ -84,13 +84,19 @@ impl EntryExpander<'_> {
             return;
         };
         let Some(excludes) = self.excludes(&discover) else { return };
+        let prefer = discover.prefer.as_ref();
+        if let (Some(prefer), None) = (prefer, &discover.harbor) {
+            let help = "remove it, or write `harbor:`";
+            let message = "only Harbor tasks have an origin to prefer";
+            return self.diagnostics.error(message, prefer.span(), help);
+        }
         match (&discover.glob, &discover.dockerfiles, &discover.harbor) {
             (Some(glob), None, None) => {
                 self.found(node, (glob, SearchFor::Folders), &excludes, row);
             }
             (None, Some(glob), None) => self.found(node, (glob, SearchFor::Files), &excludes, row),
             (None, None, Some(root)) => match node.get("context") {
-                None => self.tasks(node, root, &excludes, row),
+                None => self.tasks(node, (root, prefer), &excludes, row),
                 Some(context) => {
                     let help = "remove it: the context of a task is its environment/";
                     let message = "a Harbor task has its own context";
