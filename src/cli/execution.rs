@@ -9,6 +9,8 @@ use super::settings::Settings;
 use super::ui::Ui;
 use super::writer::BackgroundWriter;
 use super::{rerun, signals};
+use crate::base::limit::{Class, Limit};
+use crate::base::open_files::max_open_files;
 use crate::context::StatCache;
 use crate::event::{Phase, RunEvent, Signal, StopReason, Summary};
 use crate::manifest::Workspace;
@@ -16,9 +18,16 @@ use crate::report::SummaryView;
 use crate::run::{self, Run, RunError, RunOptions};
 use crate::state::Store;
 
-/// Default number of builds in flight. One listing polls all of them, so that many cost no more
-/// requests than few.
-const DEFAULT_BUILDS: u32 = 64;
+/// Minimum of the default number of builds in flight. A limit of 10 requests in 1 s must not mean that
+/// 10 builds of an hour run at the same time.
+const MIN_DEFAULT_BUILDS: u32 = 64;
+
+/// Maximum number of builds in flight, as for `--concurrency`.
+const MAX_BUILDS: u32 = 1000;
+
+/// File descriptors for each build in flight: its connection, and with the local server the other end
+/// and the file that the server writes.
+const FILES_PER_BUILD: u64 = 4;
 
 /// Default number of transfers in flight for each owner. The rate limit of transfers, 60 images per
 /// minute, is reached before this even if each transfer takes a quarter of an hour.
@@ -32,11 +41,22 @@ pub(super) fn options(
 ) -> RunOptions {
     let concurrency = args.concurrency.or(workspace.settings.concurrency);
     RunOptions {
-        builds: concurrency.unwrap_or(DEFAULT_BUILDS) as usize,
+        builds: concurrency.map_or_else(
+            || default_builds(service.limit(Class::Initiate), max_open_files()),
+            |concurrency| concurrency as usize,
+        ),
         transfers: concurrency.unwrap_or(DEFAULT_TRANSFERS) as usize,
         owner: service.owner.owner.clone(),
         timeout: args.timeout,
     }
+}
+
+/// Returns the default number of builds in flight: all that may be initiated in one window, so that no
+/// build waits for the end of another one, as far as there are file descriptors.
+fn default_builds(initiate: Limit, max_open_files: Option<u64>) -> usize {
+    let window = initiate.count.clamp(MIN_DEFAULT_BUILDS, MAX_BUILDS) as usize;
+    let files = max_open_files.and_then(|files| usize::try_from(files / FILES_PER_BUILD).ok());
+    files.map_or(window, |files| window.min(files)).max(1)
 }
 
 /// The run of an apply.
@@ -128,5 +148,26 @@ fn exit(summary: &Summary, detailed: bool) -> Exit {
         (true, false) => Exit::Success,
         (false, true) if summary.done() > 0 => Exit::Partial,
         (false, _) => Exit::Error,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn as_many_builds_run_as_may_be_initiated_and_files_may_be_open() {
+        for (limit, files, expected) in [
+            ("150/60s", None, 150),
+            ("150/60s", Some(1 << 20), 150),
+            ("150/60s", Some(256), 64),
+            ("150/60s", Some(3), 1),
+            ("10/1s", None, 64),
+            ("500/60s", Some(1024), 256),
+            ("1000000/60s", None, 1000),
+        ] {
+            let builds = default_builds(limit.parse().unwrap(), files);
+            assert_eq!(builds, expected, "{limit} {files:?}");
+        }
     }
 }

@@ -97,6 +97,12 @@ impl ServiceProfile {
         PlanView { plan, workspace, facts, state, limits, owner, lockfile, service }
     }
 
+    /// Returns the rate limit of a class: the configured one, else the documented one.
+    pub(super) fn limit(&self, class: Class) -> Limit {
+        let configured = self.limits.iter().rev().find(|(limited, _)| *limited == class);
+        configured.map_or_else(|| class.default_limit(), |(_, limit)| *limit)
+    }
+
     /// Returns the reason for which the service cannot be asked. The local server needs none: nobody
     /// else changes its images.
     pub(super) fn no_reader_reason(&self) -> Option<&'static str> {

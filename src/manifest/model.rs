@@ -180,7 +180,8 @@ pub(crate) struct ManifestSettings {
         "default" = "https://api.primeintellect.ai"
     ))]
     pub url: Option<Spanned<String>>,
-    /// Builds at once (default 64), and transfers per owner (1000). `--concurrency` overrides it.
+    /// Builds at once (default: one window of `limits.initiate`, which is 150, and at least 64), and
+    /// transfers per owner (default 1000). `--concurrency` overrides it.
     #[schemars(range(min = 1, max = 1000))]
     pub concurrency: Option<Spanned<u32>>,
     /// Rate limits of the request classes: `150/60s` is at most 150 requests in any 60 seconds.

@@ -23,6 +23,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, Sleep, sleep};
 
 use super::descriptors::DESCRIPTOR_PAUSE;
+use crate::base::open_files::max_open_files;
 
 /// Time without a byte in either direction after which a connection is closed.
 const MAX_IDLE: Duration = Duration::from_secs(60);
@@ -64,12 +65,8 @@ impl BoundedListener {
 
 /// Returns the number of connections for which there are file descriptors.
 fn max_connections() -> usize {
-    #[cfg(unix)]
-    let files = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
-    #[cfg(not(unix))]
-    let files = None;
-    let files = files.and_then(|files| usize::try_from(files).ok()).unwrap_or(usize::MAX);
-    connections_for(files)
+    let files = max_open_files().and_then(|files| usize::try_from(files).ok());
+    connections_for(files.unwrap_or(usize::MAX))
 }
 
 /// Returns the number of connections of a server that may open `descriptors` files.

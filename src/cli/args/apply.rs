@@ -43,8 +43,8 @@ pub(in crate::cli) struct ApplyArgs {
     pub(in crate::cli) service: ServiceArgs,
     /// Builds, and transfers of each owner, at the same time
     ///
-    /// Independent of the rate limits. The default is 64 builds, and as many transfers as their
-    /// rate limit allows.
+    /// The default is as many builds as may be initiated in one window of the rate limit (150), at
+    /// least 64 and fewer if few files may be open, and as many transfers as their rate limit allows.
     #[arg(long, alias = "parallelism", value_name = "N", env = "IMGPLAN_CONCURRENCY",
           value_parser = clap::value_parser!(u32).range(1..=1000), help_heading = "Service")]
     pub(in crate::cli) concurrency: Option<u32>,
