@@ -1,6 +1,8 @@
 //! Source files in one space of byte offsets, so that a span alone identifies file, line and text; and
 //! the diagnostics that point into them. Pure.
 
+use std::sync::Arc;
+
 use miette::{
     Diagnostic, LabeledSpan, MietteError, MietteSpanContents, Severity, SourceCode, SourceOffset,
     SourceSpan, SpanContents,
@@ -38,7 +40,7 @@ pub struct SourceMap {
 #[derive(Debug, Clone)]
 struct SourceFile {
     name: String,
-    text: String,
+    text: Arc<str>,
     start: usize,
 }
 
@@ -55,7 +57,7 @@ pub struct Position {
 
 impl SourceMap {
     /// Adds a file under the name that diagnostics show. Returns the offset of its first byte.
-    pub fn add(&mut self, name: impl Into<String>, text: impl Into<String>) -> usize {
+    pub fn add(&mut self, name: impl Into<String>, text: impl Into<Arc<str>>) -> usize {
         let (name, text, start) = (name.into(), text.into(), self.end);
         // One byte of distance, so that the end of a file is not the start of the next one.
         self.end += text.len() + 1;

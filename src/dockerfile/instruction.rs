@@ -71,8 +71,11 @@ pub(super) struct Mount {
 pub(super) enum Instruction {
     Arg(Vec<Assignment>),
     Env(Vec<Assignment>),
-    Copy(CopyInstruction),
-    Run { mounts: Vec<Mount> },
+    /// Boxed, because most instructions are others.
+    Copy(Box<CopyInstruction>),
+    Run {
+        mounts: Vec<Mount>,
+    },
     Onbuild(Box<Instruction>),
     Other,
 }

@@ -1,6 +1,7 @@
 //! The parsed Dockerfile and the facts that are read from it. Pure.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use super::instruction::{Assignment, Instruction, Stage};
 use super::platform::ReferencePlatform;
@@ -21,7 +22,7 @@ use super::stage_names::StageNames;
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Dockerfile {
-    pub(super) text: String,
+    pub(super) text: Arc<str>,
     /// The character that escapes and that continues lines: `\`, or a backtick.
     pub(super) escape: char,
     /// The value of the directive `syntax`: the image of the frontend, which reads the file.
@@ -115,6 +116,11 @@ impl Dockerfile {
     /// Returns the original text.
     pub fn text(&self) -> &str {
         &self.text
+    }
+
+    /// Returns the original text, which the caller may keep without a copy.
+    pub(crate) fn shared_text(&self) -> Arc<str> {
+        Arc::clone(&self.text)
     }
 
     /// Returns the stages in order; there is at least one.

@@ -32,7 +32,10 @@ impl Dockerfile {
             parser.line(&line);
         }
         parser.finish_stage();
-        let Parser { lines, globals, stages, mut errors, from_error_reported, .. } = parser;
+        let Parser { lines, globals, mut stages, mut errors, from_error_reported, .. } = parser;
+        // A manifest may have 50,000 Dockerfiles, which are kept until the end.
+        stages.shrink_to_fit();
+        stages.iter_mut().for_each(|stage| stage.instructions.shrink_to_fit());
         if stages.is_empty() && !from_error_reported {
             errors.push(DockerfileError::new(
                 "the Dockerfile has no FROM",
@@ -42,8 +45,7 @@ impl Dockerfile {
         }
         let stage_names = StageNames::new(&stages);
         let (escape, syntax) = (lines.escape, lines.syntax);
-        let dockerfile =
-            Self { text: text.to_owned(), escape, syntax, globals, stages, stage_names };
+        let dockerfile = Self { text: text.into(), escape, syntax, globals, stages, stage_names };
         dockerfile.check_stages(&mut errors);
         errors.sort_by_key(|error| error.span.start);
         if errors.is_empty() { Ok(dockerfile) } else { Err(errors) }

@@ -232,7 +232,7 @@ impl InstructionReader<'_> {
             .collect();
         let parents = self.flags.iter().rev().map(UnquotedWord::split_at_equals);
         let parents = parents.filter(|(name, _)| name == "--parents").map(|(_, value)| value);
-        let instruction = Instruction::Copy(CopyInstruction {
+        let instruction = Instruction::Copy(Box::new(CopyInstruction {
             add: self.name == "ADD",
             from,
             sources,
@@ -241,7 +241,7 @@ impl InstructionReader<'_> {
             excludes: self.flag_values("exclude").map(|word| word.text()).collect(),
             parents: parents.map(|value| value.is_none_or(|word| word.text() == "true")).next()
                 == Some(true),
-        });
+        }));
         ParsedInstruction { instruction: Some(instruction), heredocs, stage: None }
     }
 

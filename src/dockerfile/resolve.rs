@@ -1,6 +1,6 @@
 //! Resolves names: the stage or image that a `FROM`, a copy or a mount means. Pure.
 
-use super::instruction::{CopyInstruction, Instruction, SpannedText, Stage};
+use super::instruction::{Instruction, SpannedText, Stage};
 use super::model::{Dockerfile, Reference, ReferenceKind, UnresolvedArg};
 use super::platform::{ReferencePlatform, is_platform};
 use super::variables::{BuildValues, GlobalVariables};
@@ -79,8 +79,8 @@ impl Instruction {
     /// Returns the names after `from=`.
     pub(super) fn source_names(&self) -> Vec<(ReferenceKind, &SpannedText)> {
         match self {
-            Self::Copy(CopyInstruction { from: Some(from), .. }) => {
-                vec![(ReferenceKind::CopyFrom, from)]
+            Self::Copy(copy) => {
+                copy.from.iter().map(|from| (ReferenceKind::CopyFrom, from)).collect()
             }
             Self::Run { mounts } => {
                 let names = mounts.iter().filter_map(|mount| mount.from.as_ref());

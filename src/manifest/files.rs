@@ -1,6 +1,6 @@
 //! Finds the contexts and Dockerfiles that a manifest names, and reads each Dockerfile once.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs;
 use std::io;
 use std::path::{Component, Path, PathBuf};
@@ -50,6 +50,8 @@ pub(super) struct Files<'s> {
     /// `None` for a Dockerfile with errors, which are reported once.
     dockerfiles: HashMap<PathBuf, Option<DockerfileSource>>,
     read_ahead: HashMap<PathBuf, ReadResult>,
+    /// Contexts that are known to be folders within reach.
+    folders: HashSet<PathBuf>,
     pub(super) lowered: HashMap<LoweredKey, DockerfileSource>,
 }
 
@@ -65,9 +67,11 @@ impl From<io::Error> for DockerfileReadError {
     }
 }
 
-/// Text and parse result of a Dockerfile; `None` if it is not UTF-8.
-type ReadResult =
-    Result<Option<(String, Result<Dockerfile, Vec<DockerfileError>>)>, DockerfileReadError>;
+/// A parsed Dockerfile, or its text with the errors in it.
+type ParseResult = Result<Dockerfile, (String, Vec<DockerfileError>)>;
+
+/// Parse result of a Dockerfile; `None` if it is not UTF-8.
+type ReadResult = Result<Option<ParseResult>, DockerfileReadError>;
 
 impl<'s> Files<'s> {
     /// Creates an empty cache. Dockerfiles are added to the source map.
@@ -78,6 +82,7 @@ impl<'s> Files<'s> {
             sources,
             dockerfiles: HashMap::new(),
             read_ahead: HashMap::new(),
+            folders: HashSet::new(),
             lowered: HashMap::new(),
         }
     }
@@ -87,15 +92,19 @@ impl<'s> Files<'s> {
         root.clone_into(&mut self.root);
     }
 
-    /// Reads and parses Dockerfiles in parallel, because there may be thousands. Each is given by
-    /// the manifest's folder, its context and its name.
+    /// Checks contexts, and reads and parses their Dockerfiles, in parallel, because there may be
+    /// thousands. Each is given by the manifest's folder, the context and the Dockerfile's name.
     pub(super) fn read_ahead(&mut self, dockerfiles: &[(&Path, &str, &str)]) {
         let read = |(root, context, name): &(&Path, &str, &str)| {
-            let path = clean(&clean(&root.join(context)).join(name));
+            let context = clean(&root.join(context));
+            let path = clean(&context.join(name));
+            let is_folder = self.check_context(&context).is_ok() && context.is_dir();
             let result = read(&path, self.reach);
-            (path, result)
+            (is_folder.then_some(context), (path, result))
         };
-        self.read_ahead = dockerfiles.par_iter().map(read).collect();
+        let (folders, read): (Vec<_>, _) = dockerfiles.par_iter().map(read).unzip();
+        self.folders = folders.into_iter().flatten().collect();
+        self.read_ahead = read;
     }
 
     /// Returns the folder of a `context:`, or reports why there is none.
@@ -108,6 +117,8 @@ impl<'s> Files<'s> {
         let (message, help) = if context.trim().is_empty() {
             let help = "write `.` for the folder of the manifest";
             ("a context cannot be empty".to_owned(), help.to_owned())
+        } else if self.folders.contains(&path) {
+            return Some(path);
         } else if let Err(error) = self.check_context(&path) {
             (error.message, error.help)
         } else {
@@ -155,8 +166,8 @@ impl<'s> Files<'s> {
         }
         let text = self.read_ahead.remove(&path).unwrap_or_else(|| read(&path, self.reach));
         let (message, help) = match text {
-            Ok(Some((text, parsed))) => {
-                let source = self.add(&path, text, parsed, diagnostics);
+            Ok(Some(parsed)) => {
+                let source = self.add(&path, parsed, diagnostics);
                 self.dockerfiles.insert(path, source.clone());
                 return source;
             }
@@ -195,16 +206,17 @@ impl<'s> Files<'s> {
     fn add(
         &mut self,
         path: &Path,
-        text: String,
-        parsed: Result<Dockerfile, Vec<DockerfileError>>,
+        parsed: ParseResult,
         diagnostics: &mut Diagnostics,
     ) -> Option<DockerfileSource> {
-        let start = self.sources.add(path.display().to_string(), text);
+        let name = path.display().to_string();
         match parsed {
             Ok(parsed) => {
+                let start = self.sources.add(name, parsed.shared_text());
                 Some(DockerfileSource { path: path.to_owned(), parsed: Arc::new(parsed), start })
             }
-            Err(errors) => {
+            Err((text, errors)) => {
+                let start = self.sources.add(name, text);
                 for error in errors {
                     diagnostics.push(problem(start, error));
                 }
@@ -222,10 +234,7 @@ fn read(path: &Path, reach: &Reach) -> ReadResult {
         reach.check(path).map_err(DockerfileReadError::Unreachable)?;
     }
     let text = String::from_utf8(input::read(path, InputKind::Dockerfile)?).ok();
-    Ok(text.map(|text| {
-        let parsed = Dockerfile::parse(&text);
-        (text, parsed)
-    }))
+    Ok(text.map(|text| Dockerfile::parse(&text).map_err(|errors| (text, errors))))
 }
 
 /// Returns the path of `path` inside `context`, with `/`, or `None` if it lies outside. Both must

@@ -172,7 +172,7 @@ fn lower(
     match source.parsed.lowered(args, target) {
         Ok(parsed) => {
             let name = format!("{}, {suffix}", source.path.display());
-            let start = files.sources.add(name, parsed.text());
+            let start = files.sources.add(name, parsed.shared_text());
             let path = source.path.clone();
             let lowered = DockerfileSource { path, parsed: Arc::new(parsed), start };
             files.lowered.insert(key, lowered.clone());
