@@ -179,6 +179,12 @@ impl<T: Decode> Decode for Spanned<T> {
     }
 }
 
+impl<T: Decode> Decode for Box<T> {
+    fn decode(node: &mut YamlNode, diagnostics: &mut Diagnostics) -> Option<Self> {
+        T::decode(node, diagnostics).map(Self::new)
+    }
+}
+
 impl<T: Decode> Decode for Vec<T> {
     fn decode(node: &mut YamlNode, diagnostics: &mut Diagnostics) -> Option<Self> {
         if let Value::Seq(items) = &mut node.value {

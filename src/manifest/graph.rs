@@ -62,8 +62,15 @@ pub(super) fn in_order(mut units: Vec<Unit>, edges: &[Dependency], depths: &[usi
             }
         }
     }
-    let mut slots: Vec<Option<Unit>> = units.into_iter().map(Some).collect();
-    order.into_iter().filter_map(|old| slots[old].take()).collect()
+    // In place, because a second list of 50,000 units takes 40 MB.
+    for at in 0..units.len() {
+        while new_ids[at].0 != at {
+            let id = new_ids[at].0;
+            units.swap(at, id);
+            new_ids.swap(at, id);
+        }
+    }
+    units
 }
 
 /// Returns one cycle of each strongly connected component, as its edges in order.

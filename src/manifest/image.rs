@@ -93,7 +93,8 @@ pub(super) fn resolve<'a>(
     }
     let mut files = Files::new(sources, reach);
     files.read_ahead(&dockerfiles(scopes));
-    let (mut images, mut unused) = (Vec::new(), UnusedParts::default());
+    let images = scopes.iter().map(|scope| scope.origins.len()).sum();
+    let (mut images, mut unused) = (Vec::with_capacity(images), UnusedParts::default());
     for scope in scopes {
         files.enter(&scope.dir);
         for (entry, origin) in scope.images() {

@@ -336,7 +336,8 @@ pub(crate) struct Image {
     /// (name of the folder), `{parent}` (name of its parent), `{path}` (of the folder), `{file}` (name
     /// of a found Dockerfile) and, for a Harbor task, `{name}`. The default name is `{dir}` or
     /// `{file}`. With `context`, all are built from that folder instead of their own.
-    pub discover: Option<Spanned<Discover>>,
+    // Boxed, because no decoded image has it: it is expanded before.
+    pub discover: Option<Box<Spanned<Discover>>>,
     /// Public images to mirror, each as an image of its own. `name` and `tag` may contain
     /// `{registry}`, `{path}`, `{name}` (last segment of the path), `{tag}` and `{digest}` (12
     /// digits).

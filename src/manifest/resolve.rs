@@ -53,9 +53,12 @@ pub(super) fn resolve(
             build.externals = externals;
         }
     }
+    let image_count = images.len();
+    // The units have all that is needed of them.
+    drop(images);
     Some(Workspace {
         units: graph::in_order(units, &dependencies, &depths),
-        images: images.len(),
+        images: image_count,
         settings,
         moved,
         removed,

@@ -21,7 +21,7 @@ pub(super) fn split(
     inputs: InputScope,
     diagnostics: &mut Diagnostics,
 ) -> Vec<Unit> {
-    let mut units: Vec<Unit> = Vec::new();
+    let mut units = Vec::with_capacity(images.iter().map(|image| image.platforms.len()).sum());
     let mut used: HashMap<ImageRef, ImagePlace<'_>> = HashMap::new();
     for image in images {
         for &platform in &image.platforms {

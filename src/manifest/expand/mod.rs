@@ -61,7 +61,8 @@ impl RawScope {
     fn decode(mut self, diagnostics: &mut Diagnostics) -> Option<Scope> {
         let mut manifest = decode::<Manifest>(&mut self.root, diagnostics)?;
         let damaged = self.root.get("defaults").is_some_and(is_damaged);
-        let (mut images, mut origins) = (Vec::new(), Vec::new());
+        let count = self.entries.len();
+        let (mut images, mut origins) = (Vec::with_capacity(count), Vec::with_capacity(count));
         for ImageEntry { mut node, note, named_by_folder } in self.entries {
             let outer = diagnostics.enter(note.as_ref());
             let image = decode::<Spanned<Image>>(&mut node, diagnostics);
