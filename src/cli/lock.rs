@@ -38,7 +38,7 @@ pub(super) async fn run(ui: &mut Ui, settings: &Settings, args: LockArgs) -> Res
         let (workspace, state) = (&session.workspace, &session.state.state);
         if args.check {
             let lockfile = &session.service.paths.lockfile;
-            let has_conflict_markers = session.state.has_conflict_markers();
+            let has_conflict_markers = session.state.has_conflict_markers;
             check_no_conflicts(has_conflict_markers, state, "--check", lockfile)?;
             check_pins(workspace, state, "--check", lockfile)?;
             return print_up_to_date(ui, state);

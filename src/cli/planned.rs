@@ -63,7 +63,7 @@ impl Planned {
         if ui.is_verbose() && !ui.is_json() {
             ui.skipped(&workspace.skipped)?;
         }
-        let has_conflict_markers = snapshot.has_conflict_markers();
+        let has_conflict_markers = snapshot.has_conflict_markers;
         let mut state = snapshot.state;
         let options = selection.plan_options(&workspace, &state)?;
         let client = if offline { None } else { service.reader()? };

@@ -35,7 +35,8 @@ impl Session<StateSnapshot> {
     /// Fails if the manifest is invalid, the state cannot be read, or it belongs to another service.
     pub(super) async fn read(settings: &Settings, args: &ServiceArgs) -> Result<Self, Failure> {
         let paths = args.paths(&settings.root());
-        let snapshot = spawn_blocking(move || StateSnapshot::read(&paths));
+        let snapshot =
+            spawn_blocking(move || StateSnapshot::read(&paths).map(StateSnapshot::without_text));
         let (workspace, service) = load(settings, args)?;
         let mut state = join(snapshot).await?.for_service(&service.name)?;
         for record in plan::carry_over(&workspace, &state.state) {

@@ -133,12 +133,12 @@ impl Differences<'_> {
                 (Some(old), _) if Some(old) == new.get(&name) => {}
                 // The base does not change; only its tag does.
                 (None, Some(other)) if step_of(base).is_none() => {
-                    replaced.push(other.clone());
+                    replaced.push(other);
                     let other = other.strip_prefix("base ").unwrap_or(other);
                     reasons.push(config_change("base", other, &key.to_string()));
                 }
                 (old, other) if old.is_some() || other.is_some() => {
-                    replaced.extend(other.cloned());
+                    replaced.extend(other);
                     let via = self.causes(step_of(base));
                     reasons.push(Reason::DependencyChanged { base: key.clone(), via });
                 }
@@ -183,8 +183,9 @@ fn settings(old: &Inputs, new: &Inputs) -> Vec<Reason> {
 
 /// Returns the keys of both with this prefix, sorted.
 fn keys(old: &Inputs, new: &Inputs, prefix: &str) -> Vec<String> {
+    let both = old.0.keys().chain(new.0.keys());
     let mut keys: Vec<String> =
-        old.0.keys().chain(new.0.keys()).filter(|key| key.starts_with(prefix)).cloned().collect();
+        both.filter(|key| key.starts_with(prefix)).map(str::to_owned).collect();
     keys.sort_unstable();
     keys.dedup();
     keys

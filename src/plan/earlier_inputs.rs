@@ -121,7 +121,7 @@ impl Adoption<'_> {
         let mut inputs = recorded.clone();
         narrow(unit, context, &mut inputs);
         self.add_pins((unit, context), &mut inputs);
-        for (key, value) in &mut inputs.0 {
+        for (key, value) in inputs.0.iter_mut() {
             let changed = key.strip_prefix("base ").and_then(|base| self.changed.get(base));
             let new = changed.into_iter().flatten().find(|(old, _)| old.to_string() == *value);
             if let Some((_, new)) = new {

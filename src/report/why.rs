@@ -38,7 +38,7 @@ impl WhyView<'_> {
             ("platform", "platform"),
         ];
         let recorded = |(key, name)| built.inputs.get(key).map(|_| name);
-        let keys = || built.inputs.0.keys().map(String::as_str);
+        let keys = || built.inputs.0.keys();
         let bases = keys().filter(|key| key.starts_with("base "));
         // Bases outside the manifest that are pinned.
         let pinned = keys().filter(|key| key.starts_with("from "));

@@ -110,8 +110,8 @@ fn failed_lines(line: &mut LineWriter<'_>, failed: &Failed) {
 
 fn input_lines(line: &mut LineWriter<'_>, fingerprint: Fingerprint, inputs: &Inputs) {
     line(6, "fingerprint", &quoted(&fingerprint.to_string()));
-    line(6, "inputs", if inputs.0.is_empty() { "{}" } else { "" });
-    for (key, value) in &inputs.0 {
+    line(6, "inputs", if inputs.0.len() == 0 { "{}" } else { "" });
+    for (key, value) in inputs.0.iter() {
         line(8, &quoted(key), &quoted(value));
     }
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::text_map::TextMap;
 use crate::base::digest::{Digest, FieldHasher, Fingerprint};
 use crate::base::image_path::ImagePath;
 use crate::base::kind::ImageKind;
@@ -22,6 +23,9 @@ pub(super) const MAX_LOCKFILE_VERSION: u64 = 2;
 /// Version 3: sources are in their full form, and inputs that only explain changes are not part of the
 /// fingerprint.
 pub(crate) const FINGERPRINT_FORMAT: u32 = 3;
+
+/// Number of inputs that most builds have at most.
+const USUAL_INPUTS: usize = 6;
 
 /// Maximum length of a recorded error.
 const MAX_ERROR_CHARS: usize = 300;
@@ -277,12 +281,12 @@ impl Failed {
 /// Not part of the inputs: times, owners, the image's name, tag and visibility, the archive, the host.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct Inputs(pub BTreeMap<String, String>);
+pub struct Inputs(pub TextMap);
 
 impl Inputs {
     /// Creates inputs that have only the `format`.
     pub fn new() -> Self {
-        let mut inputs = Self::default();
+        let mut inputs = Self(TextMap::with_capacity(USUAL_INPUTS));
         inputs.set("format", FINGERPRINT_FORMAT);
         inputs
     }
@@ -329,13 +333,13 @@ impl Inputs {
 
     /// True if both have the same fingerprint apart from the number of forced rebuilds.
     pub fn equals_ignoring_replace_count(&self, other: &Self) -> bool {
-        let counts = |(key, _): &(&String, &String)| *key != "again" && is_in_fingerprint(key);
+        let counts = |(key, _): &(&str, &str)| *key != "again" && is_in_fingerprint(key);
         self.0.iter().filter(counts).eq(other.0.iter().filter(counts))
     }
 
     /// Returns an input.
     pub fn get(&self, key: &str) -> Option<&str> {
-        self.0.get(key).map(String::as_str)
+        self.0.get(key)
     }
 }
 

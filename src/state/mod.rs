@@ -18,6 +18,7 @@ pub(crate) mod paths;
 mod replay;
 pub(crate) mod snapshot;
 pub(crate) mod store;
+mod text_map;
 
 use std::collections::BTreeMap;
 

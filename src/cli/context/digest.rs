@@ -36,7 +36,7 @@ pub(super) fn digest(
     }
     let keys = inputs.0.keys().map(|key| key.chars().count());
     let width = keys.max().unwrap_or(0).max("fingerprint".len());
-    for (key, value) in &inputs.0 {
+    for (key, value) in inputs.0.iter() {
         ui.data(format_args!("{key:width$}  {value}"))?;
     }
     ui.data(format_args!("{:width$}  {fingerprint}", "fingerprint"))?;
