@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::instruction::{CopyInstruction, Instruction, Stage};
+use super::instruction::{Instruction, Stage};
 use super::model::Dockerfile;
 use crate::base::digest::{Digest, FieldHasher};
 
@@ -62,8 +62,8 @@ impl Stage {
                 Instruction::Onbuild(trigger) => trigger,
                 instruction => instruction,
             };
-            matches!(instruction, Instruction::Copy(CopyInstruction { from: Some(from), .. })
-                if from.value.parse::<i64>().is_ok())
+            let Instruction::Copy(copy) = instruction else { return false };
+            copy.from.as_ref().is_some_and(|from| from.value.parse::<i64>().is_ok())
         })
     }
 }

@@ -12,6 +12,11 @@ pub struct TextMap(Vec<(String, String)>);
 
 impl TextMap {
     /// Creates an empty map with room for so many texts.
+    /// Removes an entry.
+    pub(crate) fn remove(&mut self, key: &str) {
+        self.0.retain(|(other, _)| other != key);
+    }
+
     pub(super) fn with_capacity(capacity: usize) -> Self {
         Self(Vec::with_capacity(capacity))
     }

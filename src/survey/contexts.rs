@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use rayon::prelude::*;
 
-use super::copies;
+use super::copies::{self, CopiedPath};
 use super::error::{ContextError, SurveyError};
 use super::reads::{BuildReads, reads};
 use crate::base::digest::Digest;
@@ -40,7 +40,19 @@ struct UnitScan {
     /// Digest of the text of the Dockerfile, if its instructions count.
     dockerfile: Option<Digest>,
     /// Path of the Dockerfile within the context; empty if it lies outside.
-    dockerfile_inside: Vec<u8>,
+    dockerfile_inside: String,
+    /// The paths that the build copies for certain.
+    copied: Vec<CopiedPath>,
+}
+
+/// The result of scanning the contexts of a workspace.
+pub(super) struct Scanned {
+    /// Contexts by unit.
+    pub(super) contexts: Vec<Option<Context>>,
+    /// The trees of what the builds read.
+    trees: Vec<Arc<Tree>>,
+    /// The copied paths that are missing, with the indexes of their units.
+    missing: Vec<(usize, CopiedPath)>,
 }
 
 /// The scans of a workspace. Units with equal requests share one.
@@ -70,7 +82,7 @@ impl Scans {
             let next = indexes.len();
             *indexes.entry(request).or_insert(next)
         };
-        for (index, BuildReads { paths, instructions }) in all {
+        for (index, BuildReads { paths, instructions, copied }) in all {
             let unit = &workspace.units[index];
             let Origin::Build(build) = &unit.origin else { continue };
             let request = |reads| ScanRequest {
@@ -86,7 +98,8 @@ impl Scans {
                 whole: recorded_whole.then(|| index_of(request(None))),
                 instructions,
                 dockerfile: instructions.map(|_| Digest::of(build.dockerfile.text().as_bytes())),
-                dockerfile_inside: unit.dockerfile_inside().as_bytes().to_vec(),
+                dockerfile_inside: unit.dockerfile_inside().to_owned(),
+                copied,
             });
         }
         scans.requests = vec![ScanRequest::default(); indexes.len()];
@@ -96,36 +109,37 @@ impl Scans {
         scans
     }
 
-    /// Scans all contexts. Returns them by unit, of which there are `units`, and the trees of what
-    /// the builds read.
-    pub(super) fn contexts(
-        self,
-        units: usize,
-        depth: ScanDepth,
-    ) -> Result<(Vec<Option<Context>>, Vec<Arc<Tree>>), SurveyError> {
-        let Self { units: scans, requests } = self;
+    /// Scans all contexts of a workspace with this number of units.
+    pub(super) fn run(self, units: usize, depth: ScanDepth) -> Result<Scanned, SurveyError> {
+        let Self { units: mut scans, requests } = self;
         let trees = match depth {
             ScanDepth::Contents(cache) => context::scan_all(&requests, Some(cache)),
             ScanDepth::NamesOnly => context::scan_names(&requests),
         };
         let trees = trees.map_err(SurveyError::from)?;
         let scanned: Vec<_> =
-            scans.par_iter().map(|scan| (scan.unit, scan.context(&trees))).collect();
+            scans.par_iter_mut().map(|scan| (scan.unit, scan.context(&trees))).collect();
         let mut contexts: Vec<Option<Context>> = (0..units).map(|_| None).collect();
         for (unit, context) in scanned {
             contexts[unit] = Some(context);
         }
         let reached = scans.iter().map(|scan| Arc::clone(&trees[scan.reached])).collect();
-        Ok((contexts, reached))
+        let missing = scans
+            .into_iter()
+            .flat_map(|scan| scan.copied.into_iter().map(move |copied| (scan.unit, copied)));
+        Ok(Scanned { contexts, trees: reached, missing: missing.collect() })
     }
 }
 
 impl UnitScan {
-    fn context(&self, trees: &[Arc<Tree>]) -> Context {
+    /// Returns the context. Of the copied paths, keeps those that are missing.
+    fn context(&mut self, trees: &[Arc<Tree>]) -> Context {
         let tree = Arc::clone(&trees[self.reached]);
-        let digest = |tree: &Tree| tree.digest_without(&self.dockerfile_inside);
+        let inside = self.dockerfile_inside.as_bytes();
+        let digest = |tree: &Tree| tree.digest_without(inside);
         // A build that copies its Dockerfile makes another image for another comment.
-        let copies_dockerfile = tree.get(&self.dockerfile_inside).is_some();
+        let copies_dockerfile = tree.get(inside).is_some();
+        copies::retain_missing(&mut self.copied, &tree, &self.dockerfile_inside);
         Context {
             digest: digest(&tree),
             instructions: if copies_dockerfile { self.dockerfile } else { self.instructions },
@@ -151,16 +165,16 @@ pub(super) async fn scan(
     let (limits, units) = (limits(&workspace.settings), workspace.units.len());
     let manifests = workspace.files.clone();
     let scan = tokio::task::spawn_blocking(move || {
-        let (contexts, trees) = scans.contexts(units, depth)?;
-        let findings = lint(&trees, &manifests, limits)?;
-        Ok::<_, SurveyError>((contexts, findings))
+        let scanned = scans.run(units, depth)?;
+        let findings = lint(&scanned.trees, &manifests, limits)?;
+        Ok::<_, SurveyError>((scanned, findings))
     });
-    let (contexts, findings) = match scan.await {
+    let (Scanned { contexts, missing, .. }, findings) = match scan.await {
         Ok(result) => result?,
         Err(panic) => std::panic::resume_unwind(panic.into_panic()),
     };
     let mut warnings = warnings::warnings(&findings, limits);
-    warnings.extend(copies::warnings(workspace, &contexts));
+    warnings.extend(copies::warnings(workspace, missing));
     Ok((contexts, warnings))
 }
 

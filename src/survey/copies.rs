@@ -2,15 +2,16 @@
 //! there, after its context was packed and sent.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::path::Path;
 
-use super::reads::reach;
 use crate::base::span::{Problem, Span};
 use crate::base::text::list;
+use crate::context::Tree;
+use crate::dockerfile::reach::BuildReach;
 use crate::dockerfile::reached::ReadBy;
 use crate::manifest::Workspace;
 use crate::manifest::workspace::{BuildOrigin, Origin, Unit};
-use crate::plan::facts::Context;
 
 /// Maximum number of contexts that a warning lists.
 const MAX_CONTEXTS_SHOWN: usize = 3;
@@ -18,25 +19,44 @@ const MAX_CONTEXTS_SHOWN: usize = 3;
 /// A build that copies a path, for each of the contexts without that path.
 type Missing<'w> = BTreeMap<&'w Path, (&'w Unit, &'w BuildOrigin)>;
 
-/// Returns a warning for each copied path that is missing, in the order of the Dockerfiles. Paths
-/// with a variable whose value is not known, and stages that are not built, give none.
-pub(super) fn warnings(workspace: &Workspace, contexts: &[Option<Context>]) -> Vec<Problem> {
-    let mut missing: BTreeMap<(Span, String), Missing<'_>> = BTreeMap::new();
-    for (unit, context) in workspace.units.iter().zip(contexts) {
-        let (Origin::Build(build), Some(context)) = (&unit.origin, context) else { continue };
-        let Some(reach) = reach(workspace, unit, build) else { continue };
-        for source in reach.paths {
-            let is_known = source.certain && source.resolved && source.read_by != ReadBy::Mount;
-            let (true, Some(span)) = (is_known, source.span) else { continue };
-            let inside = build.dockerfile_inside.as_deref();
-            if !context.tree.can_copy(&source.path, inside) {
-                let start = build.dockerfile_start + span.start;
-                let key = (Span::new(start, span.len()), source.path);
-                missing.entry(key).or_default().insert(&build.context, (unit, build));
-            }
-        }
+/// A path that a build copies from its context for certain.
+pub(super) struct CopiedPath {
+    path: String,
+    /// The byte range in the Dockerfile.
+    range: Range<usize>,
+}
+
+/// Returns the paths that a build copies for certain: not those with a variable whose value is not
+/// known, and not those of mounts.
+pub(super) fn copied(reach: &BuildReach) -> Vec<CopiedPath> {
+    let known = reach
+        .paths
+        .iter()
+        .filter(|path| path.certain && path.resolved && path.read_by != ReadBy::Mount);
+    let copied = known
+        .filter_map(|path| Some(CopiedPath { path: path.path.clone(), range: path.span.clone()? }));
+    copied.collect()
+}
+
+/// Removes the paths that the context contains. `inside` is the path of the Dockerfile in it.
+pub(super) fn retain_missing(copied: &mut Vec<CopiedPath>, tree: &Tree, inside: &str) {
+    copied.retain(|copied| !tree.can_copy(&copied.path, Some(inside)));
+}
+
+/// Returns a warning for each copied path that is missing, in the order of the Dockerfiles. `missing`
+/// has the paths by the index of the unit.
+pub(super) fn warnings(
+    workspace: &Workspace,
+    missing: impl IntoIterator<Item = (usize, CopiedPath)>,
+) -> Vec<Problem> {
+    let mut contexts: BTreeMap<(Span, String), Missing<'_>> = BTreeMap::new();
+    for (unit, CopiedPath { path, range }) in missing {
+        let unit = &workspace.units[unit];
+        let Origin::Build(build) = &unit.origin else { continue };
+        let span = Span::new(build.dockerfile_start + range.start, range.len());
+        contexts.entry((span, path)).or_default().insert(&build.context, (unit, build));
     }
-    missing.iter().map(|((span, path), missing)| warning(*span, path, missing)).collect()
+    contexts.iter().map(|((span, path), missing)| warning(*span, path, missing)).collect()
 }
 
 fn warning(span: Span, path: &str, missing: &Missing<'_>) -> Problem {

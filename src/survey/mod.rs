@@ -124,7 +124,7 @@ pub(crate) fn contexts_of(
     cache: StatCache,
 ) -> Result<Vec<Option<Context>>, SurveyError> {
     let scans = Scans::new(workspace, state, &|unit| units.contains(&unit));
-    Ok(scans.contexts(workspace.units.len(), ScanDepth::Contents(cache))?.0)
+    Ok(scans.run(workspace.units.len(), ScanDepth::Contents(cache))?.contexts)
 }
 
 /// Gathers all facts that a plan needs. A registry that does not respond is no error: the facts have

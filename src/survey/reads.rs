@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::copies::{self, CopiedPath};
 use crate::base::digest::Digest;
 use crate::context::{ContextRead, escape_pattern};
 use crate::dockerfile::ReachRequest;
@@ -17,15 +18,19 @@ pub(crate) struct BuildReads {
     pub paths: Option<Arc<[ContextRead]>>,
     /// Digest of the instructions that the build runs; `None` if the whole Dockerfile counts.
     pub instructions: Option<Digest>,
+    /// The paths that the build copies for certain.
+    pub(super) copied: Vec<CopiedPath>,
 }
 
 /// Returns what a build reads.
 pub(crate) fn reads(workspace: &Workspace, unit: &Unit, build: &BuildOrigin) -> BuildReads {
-    let none = BuildReads { paths: None, instructions: None };
+    let Some(reach) = reach(workspace, unit, build) else {
+        return BuildReads { paths: None, instructions: None, copied: Vec::new() };
+    };
+    let copied = copies::copied(&reach);
     if build.inputs == InputScope::Context {
-        return none;
+        return BuildReads { paths: None, instructions: None, copied };
     }
-    let Some(reach) = reach(workspace, unit, build) else { return none };
     let instructions = match reach.whole {
         // A foreign frontend may read the file in its own way.
         Some(WholeContext::Frontend(_)) => Digest::of(build.dockerfile.text().as_bytes()),
@@ -37,7 +42,7 @@ pub(crate) fn reads(workspace: &Workspace, unit: &Unit, build: &BuildOrigin) -> 
         paths.dedup();
         paths.into()
     });
-    BuildReads { paths, instructions: Some(instructions) }
+    BuildReads { paths, instructions: Some(instructions), copied }
 }
 
 /// Returns what the build of a unit reaches, with the triggers of its bases. `None` if the
