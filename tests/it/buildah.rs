@@ -13,6 +13,58 @@ fn unpack(env: &TestEnv, image: &str) {
     tar::Archive::new(flate2::read::GzDecoder::new(archive)).unpack(to).unwrap();
 }
 
+/// The narrowed archive gives the image that the whole context gives.
+#[test]
+fn an_archive_has_every_file_that_the_build_reads() {
+    let env = TestEnv::at("http://127.0.0.1:9");
+    let Some(buildah) = Buildah::find(env.everything().join("buildah")) else { return };
+    env.write(
+        "imgplan.yaml",
+        "version: 1\nimages:\n\
+         \x20 - {name: outside, tag: v1, context: app, dockerfile: ../docker/app.Dockerfile}\n\
+         \x20 - {name: app, tag: v1, context: app}\n",
+    );
+    let dockerfile = "FROM scratch AS unused\nCOPY secret /\n\
+        FROM scratch AS parts\nCOPY parts/?.txt parts/b* /parts/\nADD data /data/\n\
+        FROM scratch\nCOPY src/ /app/src/\nCOPY --from=parts / /\n";
+    env.context("app", dockerfile).write("docker/app.Dockerfile", dockerfile);
+    env.write("app/.dockerignore", "**/*.log\n!src/keep.log\n");
+    for name in [
+        "secret",
+        "src/main.py",
+        "src/run.log",
+        "src/keep.log",
+        "src/deep/er.py",
+        "parts/1.txt",
+        "parts/22.txt",
+        "parts/b/c",
+        "data",
+        "other/data",
+        "notes.md",
+    ] {
+        env.write(&format!("app/{name}"), name);
+    }
+    let whole = buildah.build(&env.path(""), "app/Dockerfile", "app");
+    let expected = [
+        "app/src/deep/er.py",
+        "app/src/keep.log",
+        "app/src/main.py",
+        "data/data",
+        "parts/1.txt",
+        "parts/c",
+    ];
+    assert_eq!(whole, expected);
+    for (image, dockerfile) in [("outside", ".imgplan.Dockerfile"), ("app", "Dockerfile")] {
+        unpack(&env, image);
+        let here = env.path("unpacked");
+        for name in ["secret", "notes.md", "other", "parts/22.txt", "src/run.log", ".dockerignore"]
+        {
+            assert!(!here.join(image).join(name).exists(), "{image}: {name} is sent");
+        }
+        assert_eq!(buildah.build(&here, dockerfile, image), whole, "{image}");
+    }
+}
+
 #[test]
 fn copying_everything_copies_no_added_files() {
     let env = TestEnv::at("http://127.0.0.1:9");

@@ -15,7 +15,7 @@ const ONE: &str = "version: 1\nimages:\n  - {name: app, tag: v1, context: app}\n
 /// Returns a project with one image.
 fn one_image() -> TestEnv {
     let env = TestEnv::manifest(ONE);
-    env.context("app", "FROM scratch\n");
+    env.context("app", "FROM scratch\nCOPY . /\n");
     env
 }
 
@@ -39,13 +39,11 @@ fn context_list_prints_the_files_that_are_sent() {
     assert_snapshot!(env.ok(["context", "list", "api"]).stdout, @"
     .imgplan.Dockerfile
     .imgplan.Dockerfile.dockerignore
-    Dockerfile
     src/app.py
     ");
     assert_snapshot!(env.ok(["context", "list", "web:v1-arm64"]).stdout, @"
     .imgplan.Dockerfile
     .imgplan.Dockerfile.dockerignore
-    Dockerfile
     src/index.html
     ");
     let json = env.ok(["context", "list", "api", "--json"]);

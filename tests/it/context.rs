@@ -14,7 +14,7 @@ fn service() -> TestEnv {
         "imgplan.yaml",
         "version: 1\nimages:\n  - {name: api, tag: v1, context: services/api}\n",
     );
-    env.context("services/api", "FROM scratch\n");
+    env.context("services/api", "FROM scratch\nCOPY . /\n");
     env.write(
         "services/api/.dockerignore",
         "# Files that no build needs.\ntests\n*/*.md\n!src/keep.md\n",
@@ -33,9 +33,19 @@ fn why(env: &TestEnv, path: &str) -> Output {
 fn each_reason_has_a_text() {
     let env = service();
     let paths = ["tests/a.py", "tests/deep/b.py", "tests", "src/x.md", "src/keep.md", "src/app.py"];
-    let texts: Vec<String> =
-        paths.iter().map(|path| why(&env, path).success().stdout.clone()).collect();
-    assert_snapshot!(texts.concat(), @"
+    let texts = || paths.map(|path| why(&env, path).success().stdout.clone()).concat();
+    assert_snapshot!(texts(), @"
+    tests/a.py is not sent: services/api/.dockerignore, line 2: tests
+    tests/deep/b.py is not sent: services/api/.dockerignore, line 2: tests
+    tests is not sent: services/api/.dockerignore, line 2: tests
+    src/x.md is not sent: services/api/.dockerignore, line 3: */*.md
+    src/keep.md is sent: services/api/Dockerfile, line 2: COPY . /
+    src/app.py is sent: services/api/Dockerfile, line 2: COPY . /
+    ");
+    assert!(paths.iter().all(|path| why(&env, path).stderr.is_empty()));
+    // Without `inputs: context`, the instruction is the reason.
+    env.edit("imgplan.yaml", "services/api", "services/api, inputs: context");
+    assert_snapshot!(texts(), @"
     tests/a.py is not sent: services/api/.dockerignore, line 2: tests
     tests/deep/b.py is not sent: services/api/.dockerignore, line 2: tests
     tests is not sent: services/api/.dockerignore, line 2: tests
@@ -43,7 +53,6 @@ fn each_reason_has_a_text() {
     src/keep.md is sent: services/api/.dockerignore, line 4: !src/keep.md includes it again
     src/app.py is sent: no pattern matches it
     ");
-    assert!(paths.iter().all(|path| why(&env, path).stderr.is_empty()));
     std::fs::remove_file(env.path("services/api/.dockerignore")).unwrap();
     assert_snapshot!(why(&env, "tests/a.py").shown(), @"
     exit 0
@@ -52,14 +61,41 @@ fn each_reason_has_a_text() {
     ");
 }
 
+/// The reader of a path is an instruction that the build runs, a base or an unknown frontend.
+#[test]
+fn each_reader_has_a_text() {
+    let env = service();
+    env.write("imgplan.yaml", "version: 1\nimages:\n  - {name: api, tag: v1, context: services/api}\n  - {name: base, tag: v1, context: base}\n");
+    env.context("base", "FROM scratch\nONBUILD COPY lib /lib/\n");
+    env.write("services/api/lib/a.so", "").write("services/api/lib/x.md", "");
+    env.write("services/api/src/deep/c.py", "").write("services/api/d/1", "");
+    env.context(
+        "services/api",
+        "FROM scratch AS unused\nCOPY . /\nFROM base:v1\nCOPY src/*.py \\\n  /app/\n\
+         RUN --mount=type=bind,source=d,target=/d x\n",
+    );
+    let paths = ["src/app.py", "src/keep.md", "src/x.md", "src", "lib/a.so", "d/1", "Dockerfile"];
+    let texts = || paths.map(|path| why(&env, path).success().all()).concat();
+    assert_snapshot!(texts(), @"");
+    env.edit("services/api/Dockerfile", "COPY src/*.py", "COPY ${UNKNOWN} src/*.py");
+    assert_snapshot!(texts(), @"");
+    env.edit("services/api/Dockerfile", "COPY ${UNKNOWN} src/*.py", "COPY src/*.py");
+    let dockerfile = env.read("services/api/Dockerfile");
+    env.context("services/api", &format!("# syntax=example.org/other:1\n{dockerfile}"));
+    assert_snapshot!(texts(), @"");
+}
+
 #[test]
 fn why_agrees_with_list() {
     let env = service();
-    let listed = env.ok(["context", "list", "api"]).stdout;
-    assert!(listed.contains("src/keep.md"), "{listed}");
-    for path in ["tests/a.py", "src/x.md", "src/keep.md", "src/app.py", ".dockerignore"] {
-        let sent = why(&env, path).stdout.starts_with(&format!("{path} is sent:"));
-        assert_eq!(sent, listed.lines().any(|line| line == path), "{path}");
+    for copy in ["COPY . /", "COPY src /", "COPY src/*.py tests /", "COPY --exclude=app.py src /"] {
+        env.context("services/api", &format!("FROM scratch\n{copy}\n"));
+        let listed = env.ok(["context", "list", "api"]).stdout;
+        assert!(listed.lines().any(|line| line.starts_with("src/")), "{copy}: {listed}");
+        for path in ["tests/a.py", "src/x.md", "src/keep.md", "src/app.py", ".dockerignore"] {
+            let sent = why(&env, path).stdout.starts_with(&format!("{path} is sent:"));
+            assert_eq!(sent, listed.lines().any(|line| line == path), "{copy}: {path}");
+        }
     }
 }
 
@@ -76,7 +112,7 @@ fn a_path_may_have_several_forms() {
     ] {
         let output = why(&env, path);
         assert_eq!(
-            output.stdout, "src/app.py is sent: no pattern matches it\n",
+            output.stdout, "src/app.py is sent: services/api/Dockerfile, line 2: COPY . /\n",
             "{path}: {output}"
         );
     }
@@ -84,15 +120,15 @@ fn a_path_may_have_several_forms() {
     // to the context.
     let flags = ["-C", "services/api/src", "-f", "../../../imgplan.yaml"];
     let from = |path| env.run(["context", "why", "api", path].into_iter().chain(flags));
-    assert_eq!(from("app.py").stdout, "src/app.py is sent: no pattern matches it\n");
-    assert_eq!(from("src/app.py").stdout, "src/app.py is sent: no pattern matches it\n");
+    assert_eq!(from("app.py").stdout, "src/app.py is sent: services/api/Dockerfile, line 2: COPY . /\n");
+    assert_eq!(from("src/app.py").stdout, "src/app.py is sent: services/api/Dockerfile, line 2: COPY . /\n");
     assert!(from("none.py").stdout.starts_with("none.py is sent"));
     // A path need not exist.
     assert!(why(&env, "services/api/none.py").stdout.starts_with("none.py is sent"));
     assert_snapshot!(why(&env, "services/none.py").shown(), @"
     exit 0
     --- stdout
-    services/none.py is sent: no pattern matches it
+    services/none.py is sent: services/api/Dockerfile, line 2: COPY . /
     --- stderr
     note: services/none.py does not exist in services/api; this is what the rules say
     ");
@@ -124,7 +160,7 @@ fn own_files_are_never_sent() {
     .imgplan/journal.jsonl is not sent: imgplan's own files are never sent
     .imgplan is not sent: imgplan's own files are never sent
     x/imgplan.lock is not sent: imgplan's own files are never sent
-    y/.imgplan is sent: no pattern matches it
+    y/.imgplan is sent: services/api/Dockerfile, line 2: COPY . /
     ");
     let listed = env.ok(["context", "list", "api"]).stdout;
     assert!(listed.contains("y/.imgplan\n") && !listed.contains("x/imgplan.lock"), "{listed}");
@@ -175,7 +211,7 @@ fn the_own_ignore_file_of_a_dockerfile_is_used() {
     let env = service();
     env.write("services/api/Dockerfile.dockerignore", "src\n");
     assert_snapshot!(why(&env, "src/app.py").stdout, @"src/app.py is not sent: services/api/Dockerfile.dockerignore, line 1: src");
-    assert_snapshot!(why(&env, "tests/a.py").stdout, @"tests/a.py is sent: no pattern matches it");
+    assert_snapshot!(why(&env, "tests/a.py").stdout, @"tests/a.py is sent: services/api/Dockerfile, line 2: COPY . /");
     env.write("services/api/Dockerfile.dockerignore", "ok\n[\n");
     assert_snapshot!(why(&env, "src/app.py").shown(), @"
     exit 1
@@ -202,14 +238,22 @@ fn json_has_the_same_facts() {
     assert_eq!(
         json("src/keep.md"),
         json!({"path": "src/keep.md", "sent": true, "ignore_file": file, "line": 4,
-               "pattern": "!src/keep.md", "exists": true})
+               "pattern": "!src/keep.md", "read_at": "services/api/Dockerfile, line 2",
+               "instruction": "COPY . /", "exists": true})
     );
     assert_eq!(
         json("none/x"),
         json!({"path": "none/x", "sent": true, "ignore_file": file, "line": null, "pattern": null,
+               "read_at": "services/api/Dockerfile, line 2", "instruction": "COPY . /",
                "exists": false})
     );
     assert_eq!(json(".imgplan/x")["sent"], false);
+    env.context("services/api", "FROM scratch\nCOPY src/app.py /\n");
+    assert_eq!(
+        json("src/keep.md"),
+        json!({"path": "src/keep.md", "sent": false, "ignore_file": file, "line": 4,
+               "pattern": "!src/keep.md", "read_at": null, "instruction": null, "exists": true})
+    );
 }
 
 #[test]

@@ -143,7 +143,7 @@ impl Project {
         let from = |base: &usize| format!("FROM b{base}:v1 AS s{base}\n");
         let froms: String = self.bases[build].iter().map(from).collect();
         let from = if froms.is_empty() { "FROM scratch\n".to_owned() } else { froms };
-        simulation.write(&format!("b{build}/Dockerfile"), &format!("{from}# {version}\n"));
+        simulation.write(&format!("b{build}/Dockerfile"), &format!("{from}LABEL v={version}\n"));
     }
 
     /// Returns a build and all its direct and indirect dependents.

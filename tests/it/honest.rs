@@ -115,7 +115,7 @@ fn without_a_key_header_and_last_line_say_that_nobody_was_asked() {
     plan.success().says(
         "No changes. All 3 targets match the lockfile; the service was not asked (no API key).",
     );
-    env.edit("lone/Dockerfile", "# lone", "# other");
+    env.edit("lone/Dockerfile", "LABEL v=lone", "LABEL v=other");
     let plan = env.ok(["plan"]);
     plan.says("(not asked: no API key)");
     assert!(plan.last_line().ends_with("the service was not asked (no API key)."), "{plan}");

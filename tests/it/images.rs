@@ -332,7 +332,7 @@ async fn many_moved_bases_are_listed_once() {
     let (mut bases, mut tops) = ("version: 1\nimages:\n".to_owned(), String::new());
     let all: Vec<String> = (0..30).map(|n| format!("b{n:02}")).collect();
     for base in &all {
-        project.write(&format!("{base}/Dockerfile"), &format!("FROM scratch\n# {base}\n"));
+        project.write(&format!("{base}/Dockerfile"), &format!("FROM scratch\nLABEL v={base}\n"));
         project.write(&format!("top-{base}/Dockerfile"), &format!("FROM {base}\n"));
         writeln!(bases, "  - {{name: {base}, tag: v1, context: {base}}}").unwrap();
         writeln!(tops, "  - {{name: top-{base}, tag: v1, context: top-{base}}}").unwrap();

@@ -89,7 +89,7 @@ fn a_rename_with_other_content_is_a_build_and_forgets_the_old_image() {
         ),
     ] {
         let env = three();
-        env.write("imgplan.yaml", RENAMED).edit("lone/Dockerfile", "# lone", "# solo");
+        env.write("imgplan.yaml", RENAMED).edit("lone/Dockerfile", "LABEL v=lone", "LABEL v=solo");
         if flags.is_empty() {
             assert_snapshot!(steps(&env.ok(["plan"])), @"
             + solo:v1 build Dockerfile changed; was lone:v1
@@ -114,7 +114,7 @@ fn a_replacement_exists_before_the_old_image_is_deleted() {
     let env = TestEnv::with(config);
     write_three(&env);
     env.apply();
-    env.write("imgplan.yaml", RENAMED).edit("lone/Dockerfile", "# lone", "# solo");
+    env.write("imgplan.yaml", RENAMED).edit("lone/Dockerfile", "LABEL v=lone", "LABEL v=solo");
     let before = env.server().writes().len();
     let failed = env.run(["apply", "--auto-approve", "--prune", "--max-destroy", "1"]);
     failed.code(1).says("skipped");
@@ -128,7 +128,7 @@ fn a_replacement_exists_before_the_old_image_is_deleted() {
 fn an_undeclared_rename_is_detected() {
     let world = Simulation::new(THREE);
     world.write("base/Dockerfile", "FROM scratch\n").write("top/Dockerfile", "FROM base:v1\n");
-    world.write("lone/Dockerfile", "FROM scratch\n# lone\n");
+    world.write("lone/Dockerfile", "FROM scratch\nLABEL v=lone\n");
     assert!(world.run_process(None).summary.unwrap().is_complete());
     let (text, _) = RENAMED.split_once("moved:").unwrap();
     world.write("imgplan.yaml", text);
@@ -137,7 +137,7 @@ fn an_undeclared_rename_is_detected() {
         plan.renamed.iter().map(|renamed| format!("{} -> {}", renamed.from, renamed.to)).collect();
     assert_eq!(renamed, ["lone:v1 -> solo:v1"]);
     // An image with other content is not a rename.
-    world.write("lone/Dockerfile", "FROM scratch\n# solo\n");
+    world.write("lone/Dockerfile", "FROM scratch\nLABEL v=solo\n");
     assert_eq!(world.plan().renamed, []);
     world.write("imgplan.yaml", RENAMED);
     assert_eq!(world.plan().renamed, []);
@@ -472,7 +472,7 @@ images:
 
 fn content() -> TestEnv {
     let env = TestEnv::new();
-    env.write("imgplan.yaml", CONTENT).context("app", "FROM scratch\n# 1\n");
+    env.write("imgplan.yaml", CONTENT).context("app", "FROM scratch\nLABEL v=1\n");
     env.context("top", "FROM app\n").context("web", "FROM scratch\n");
     env.apply();
     env
@@ -492,7 +492,7 @@ fn changed_content_gets_another_tag_and_the_old_one_stays() {
     assert_eq!(first[1..], ["top:v1", "web:amd64", "web:arm64"]);
     env.plans_nothing();
     assert_eq!(made(&env, &[]), [""; 0]);
-    env.edit("app/Dockerfile", "# 1", "# 2");
+    env.edit("app/Dockerfile", "LABEL v=1", "LABEL v=2");
     let plan = env.ok(["plan"]);
     let hex = regex::Regex::new("v1-[0-9a-f]{12}").unwrap();
     assert_snapshot!(hex.replace_all(&steps(&plan), "v1-[content]"), @"
@@ -507,7 +507,7 @@ fn changed_content_gets_another_tag_and_the_old_one_stays() {
     assert!(!lockfile.contains(&first[0]), "what is old is let go:\n{lockfile}");
     env.plans_nothing();
     // The tag of the earlier content still exists but is no longer recorded.
-    env.edit("app/Dockerfile", "# 2", "# 1");
+    env.edit("app/Dockerfile", "LABEL v=2", "LABEL v=1");
     env.apply();
     assert_eq!(tags(&env), second);
     env.plans_nothing();
@@ -517,7 +517,7 @@ fn changed_content_gets_another_tag_and_the_old_one_stays() {
 fn changed_content_can_delete_the_old_tag() {
     let env = content();
     let first = tags(&env);
-    env.edit("app/Dockerfile", "# 1", "# 2");
+    env.edit("app/Dockerfile", "LABEL v=1", "LABEL v=2");
     let sent = writes(&env, &["--prune", "--max-destroy", "1"]);
     let delete = format!("DELETE /images/{}", first[0].replace(':', "/"));
     // Not before the new image exists.
@@ -535,7 +535,7 @@ fn a_forced_rebuild_of_content_has_another_tag() {
     assert_eq!(made(&env, &["--replace", "app"]).len(), 2);
     assert_eq!(tags(&env).len(), 5);
     env.plans_nothing();
-    env.edit("app/Dockerfile", "# 1", "# 2");
+    env.edit("app/Dockerfile", "LABEL v=1", "LABEL v=2");
     env.apply();
     env.plans_nothing();
     assert!(tags(&env).contains(&first[0]));
@@ -547,11 +547,11 @@ fn content_that_failed_keeps_its_planned_tag() {
     let config =
         || ServerConfig { state: Some(dir.path().join("state")), ..ServerConfig::default() };
     let mut env = TestEnv::with(config());
-    env.write("imgplan.yaml", CONTENT).context("app", "FROM scratch\n# 1\n");
+    env.write("imgplan.yaml", CONTENT).context("app", "FROM scratch\nLABEL v=1\n");
     env.context("top", "FROM app\n").context("web", "FROM scratch\n");
     env.apply();
     env.ok(["apply", "--auto-approve", "--replace", "app"]);
-    env.edit("app/Dockerfile", "# 1", "# 2");
+    env.edit("app/Dockerfile", "LABEL v=1", "LABEL v=2");
     env.restart(ServerConfig { fail: Some("^app".parse().unwrap()), ..config() });
     env.run(["apply", "--auto-approve"]).code(1);
     env.restart(config());

@@ -15,7 +15,7 @@ const SECRET: &str = "c2VjcmV0LWluLWEtY29udGV4dA";
 
 fn project() -> TestEnv {
     let env = TestEnv::manifest(MANIFEST);
-    env.context("app", "FROM scratch\n");
+    env.context("app", "FROM scratch\nCOPY . /\n");
     env
 }
 
@@ -35,7 +35,7 @@ fn manifest(settings: &str, contexts: &[&str]) -> TestEnv {
     }
     let env = TestEnv::manifest(&text);
     for context in contexts {
-        env.context(context, "FROM scratch\n");
+        env.context(context, "FROM scratch\nCOPY . /\n");
     }
     env
 }
@@ -66,7 +66,7 @@ fn a_clean_context_gets_no_warning() {
 #[test]
 fn each_kind_gets_one_warning_with_help() {
     let env = manifest("context_warn: 1MB", &["api", "web", "."]);
-    env.write("Dockerfile", "FROM scratch\n");
+    env.write("Dockerfile", "FROM scratch\nCOPY . /\n");
     env.write("api/deploy/id_ed25519", key()).write("api/tls.pem", certificate() + &key());
     env.write("api/.env", SECRET).write("web/.env.local", SECRET);
     env.write("api/.git/HEAD", "ref: refs/heads/main\n").write("web/vendor/x/.git", "gitdir: y\n");
@@ -150,7 +150,8 @@ fn a_shared_context_gets_one_warning() {
     let env = TestEnv::manifest(
         "version: 1\nimages:\n  - {name: a, context: ., dockerfile: a.Dockerfile, platforms: [linux/amd64, linux/arm64]}\n  - {name: b, context: ., dockerfile: b.Dockerfile}\n",
     );
-    env.write("a.Dockerfile", "FROM scratch\n").write("b.Dockerfile", "FROM scratch\n");
+    env.write("a.Dockerfile", "FROM scratch\nCOPY . /\n")
+        .write("b.Dockerfile", "FROM scratch\nCOPY . /\n");
     env.write("src/.env", SECRET).write("b.Dockerfile.dockerignore", "a.Dockerfile\n");
     assert_snapshot!(warnings(&env.ok(["plan"])), @"
     ⚠ a context contains a `.env` file: src/.env

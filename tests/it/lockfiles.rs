@@ -9,7 +9,7 @@ fn project() -> TestEnv {
         "imgplan.yaml",
         "version: 1\nimages:\n  - {name: a, context: a}\n  - {name: b, context: b}\n",
     );
-    env.context("a", "FROM scratch\n").context("b", "FROM scratch\n# b\n");
+    env.context("a", "FROM scratch\n").context("b", "FROM scratch\nLABEL v=b\n");
     env.apply();
     env
 }
@@ -29,7 +29,7 @@ fn line_ends_are_kept() {
     for (on_disk, is_crlf) in [(&crlf, true), (&with_bom, true), (&mixed, false), (&text, false)] {
         env.write("imgplan.lock", on_disk);
         let dockerfile = env.read("a/Dockerfile");
-        env.write("a/Dockerfile", format!("{dockerfile}# more\n"));
+        env.write("a/Dockerfile", format!("{dockerfile}LABEL v=more\n"));
         env.apply();
         let written = env.read("imgplan.lock");
         let ends = if is_crlf { written.matches('\n').count() } else { 0 };
@@ -118,7 +118,7 @@ mod links {
             env.plans_nothing();
             let before = env.read("state/images.lock");
             let dockerfile = env.read("a/Dockerfile");
-            env.write("a/Dockerfile", format!("{dockerfile}# more\n"));
+            env.write("a/Dockerfile", format!("{dockerfile}LABEL v=more\n"));
             env.apply();
             assert_eq!(fs::read_link(env.path("imgplan.lock")).unwrap().to_str(), Some(to));
             assert_ne!(env.read("state/images.lock"), before);
@@ -133,7 +133,7 @@ mod links {
         let outside = outside.path().join("images.lock");
         fs::copy(env.path("imgplan.lock"), &outside).unwrap();
         let text = env.read("imgplan.lock");
-        env.write("a/Dockerfile", "FROM scratch\n# changed\n");
+        env.write("a/Dockerfile", "FROM scratch\nLABEL v=changed\n");
         let before = env.server().requests();
         for (to, why) in [
             (outside.to_str().unwrap(), "which is outside of the repository"),
@@ -166,7 +166,7 @@ fn a_mounted_lockfile_is_written_in_place() {
 
     let env = project();
     env.write("outside/images.lock", env.read("imgplan.lock"));
-    env.write("a/Dockerfile", "FROM scratch\n# changed\n");
+    env.write("a/Dockerfile", "FROM scratch\nLABEL v=changed\n");
     let script = "mount --bind outside/images.lock imgplan.lock || exit 99; exec \"$0\" \"$@\"";
     let output = Command::new("unshare")
         .args(["-rm", "sh", "-c", script, env!("CARGO_BIN_EXE_imgplan")])

@@ -15,7 +15,7 @@ const ONE: &str = "version: 1\nimages:\n  - name: app\n    tag: v1\n    context:
 /// A project with one build, and a server whose builds take `build_time`.
 fn one(build_time: Duration) -> TestEnv {
     let env = TestEnv::with(ServerConfig { build_time, ..ServerConfig::default() });
-    env.write("imgplan.yaml", ONE).context("app", "FROM scratch\n");
+    env.write("imgplan.yaml", ONE).context("app", "FROM scratch\nCOPY . /\n");
     env
 }
 

@@ -608,7 +608,7 @@ images:
     ] {
         env.context(folder, "FROM scratch\n");
     }
-    env.write("docker/Root", "FROM scratch\n");
+    env.write("docker/Root", "FROM scratch\nCOPY . /\n");
     let mut units = units(&env);
     units.sort();
     assert_eq!(units, ["apps-my-app:apps-My-App-amd64", "b-c:apps-b-c-amd64", "work:latest"]);

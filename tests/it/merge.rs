@@ -49,7 +49,7 @@ fn repository() -> TestEnv {
     env.write("imgplan.yaml", MANIFEST);
     for name in ["app", "base", "mid", "zoo"] {
         env.write(&format!("{name}/data"), "1\n2\n3\n4\n5\n6\n7\n8\n9\n");
-        env.context(name, &format!("FROM scratch\n# {name}\n"));
+        env.context(name, &format!("FROM scratch\nCOPY data /\nLABEL v={name}\n"));
     }
     env.apply();
     git(&env, &["init", "-q"]);
@@ -107,7 +107,7 @@ fn entries_that_only_one_side_has_are_both_kept() {
     let env = repository();
     // Both branches add an entry at the same place of the lockfile, which is a conflict for git.
     let add = |name: &str| {
-        env.context(name, &format!("FROM scratch\n# {name}\n"));
+        env.context(name, &format!("FROM scratch\nCOPY data /\nLABEL v={name}\n"));
         let text = env.read("imgplan.yaml");
         env.write("imgplan.yaml", format!("{text}  - {{name: {name}, context: {name}}}\n"));
         env.apply();
@@ -203,7 +203,7 @@ fn the_reason_is_known_although_git_mixed_the_inputs() {
     let env = repository();
     let merged = merge(
         &env,
-        &[("app/Dockerfile", "# app", "# ours")],
+        &[("app/Dockerfile", "LABEL v=app", "LABEL v=ours")],
         &[("app/data", "8", "theirs"), ("base/data", "5", "theirs")],
     );
     assert!(!merged && has_conflict_markers(&env));

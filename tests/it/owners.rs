@@ -71,7 +71,7 @@ fn another_default_owner_is_a_warning_that_says_what_follows() {
         env.run(["plan", "--deny-warnings"]).code(1);
         env.run(["apply", "--auto-approve", "--deny-warnings"]).code(1);
         // Recorded targets keep their owner; new ones belong to the default owner.
-        env.edit("lone/Dockerfile", "# lone", "# other");
+        env.edit("lone/Dockerfile", "LABEL v=lone", "LABEL v=other");
         env.edit("imgplan.yaml", "images:", "images:\n  - {name: new, context: base}");
         let plan = env.ok(["plan"]);
         plan.says("the plan builds 1 of them again; 1 new target goes to");
@@ -91,6 +91,6 @@ fn an_owner_in_the_manifest_is_no_default() {
     env.apply();
     env.set("PRIME_TEAM_ID", "t2");
     env.ok(["plan"]).says("No changes.").never_says("the lockfile has");
-    env.edit("lone/Dockerfile", "# lone", "# other");
+    env.edit("lone/Dockerfile", "LABEL v=lone", "LABEL v=other");
     env.ok(["plan"]).says("owner team t1 (manifest), lockfile");
 }

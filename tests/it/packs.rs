@@ -396,10 +396,10 @@ fn listed(text: &str) -> Vec<Vec<u8>> {
     text.lines().map(path).collect()
 }
 
-/// Returns the expected kind, mode and target of each of the [`items`], by path.
-fn expected() -> BTreeMap<Vec<u8>, (char, u32, Vec<u8>)> {
+/// Returns the expected kind, mode and target of each of these items and its folders, by path.
+fn expected(items: &BTreeMap<Vec<u8>, Item>) -> BTreeMap<Vec<u8>, (char, u32, Vec<u8>)> {
     let mut all = BTreeMap::new();
-    for (path, item) in items() {
+    for (path, item) in items {
         for (slash, _) in path.iter().enumerate().filter(|(_, byte)| **byte == b'/') {
             all.insert(path[..slash].to_vec(), ('d', 0o755, Vec::new()));
         }
@@ -409,14 +409,39 @@ fn expected() -> BTreeMap<Vec<u8>, (char, u32, Vec<u8>)> {
             Item::Program(_) | Item::HardLink(_) => ('f', 0o755, Vec::new()),
             Item::Link(target) => ('l', 0o777, target.to_vec()),
         };
-        all.insert(path, member);
+        all.insert(path.clone(), member);
     }
     all
 }
 
 #[test]
 fn every_reader_finds_the_listed_files() {
+    check_readers(&project(), &items());
+}
+
+/// Links in a copied folder are not followed; a link that is copied itself is.
+#[test]
+fn every_reader_finds_only_the_files_that_the_build_reads() {
     let env = project();
+    let dockerfile = "FROM scratch\nCOPY deep/er links n* twin hole /\nCOPY chain/file /\n";
+    env.context("app", dockerfile);
+    symlink("naïve/../a-folder-in-a-folder", env.path("app/chain")).unwrap();
+    env.write("app/a-folder-in-a-folder/file", "through a link");
+    let mut sent = items();
+    sent.retain(|path, _| {
+        let path = String::from_utf8_lossy(path);
+        ["deep/er", "links", "n", "twin", "hole"].iter().any(|start| path.starts_with(start))
+    });
+    sent.insert(b"Dockerfile".to_vec(), Item::File(dockerfile.into()));
+    sent.insert(b"chain".to_vec(), Item::Link("naïve/../a-folder-in-a-folder".as_bytes()));
+    let through = b"a-folder-in-a-folder/file".to_vec();
+    sent.insert(through, Item::File(b"through a link".to_vec()));
+    check_readers(&env, &sent);
+}
+
+/// Packs the context, and compares what readers find in the archive with these items.
+fn check_readers(env: &TestEnv, items: &BTreeMap<Vec<u8>, Item>) {
+    let expected = expected(items);
     env.ok(["context", "pack", "app", "-o", "app.tar.gz"]);
     let archive = env.path("app.tar.gz");
     let _ = run(Command::new("gzip").arg("-t").arg(&archive));
@@ -432,8 +457,8 @@ fn every_reader_finds_the_listed_files() {
             let Member { path, kind, mode, target, .. } = member.clone();
             (path, (kind, mode, target))
         });
-        assert_eq!(by_path.collect::<BTreeMap<_, _>>(), expected(), "{name}");
-        assert_eq!(members.len(), expected().len(), "{name}");
+        assert_eq!(by_path.collect::<BTreeMap<_, _>>(), expected, "{name}");
+        assert_eq!(members.len(), expected.len(), "{name}");
         let (first, first_members) = &readers[0];
         let sorted = |all: &[Member]| {
             let mut all = all.to_vec();
@@ -442,17 +467,17 @@ fn every_reader_finds_the_listed_files() {
         };
         assert_eq!(sorted(members), sorted(first_members), "{name} differs from {first}");
     }
-    for (path, item) in items() {
+    for (path, item) in items {
         let content = match item {
             Item::File(content) | Item::Program(content) => content,
-            Item::Sparse(len) => sparse(len),
+            Item::Sparse(len) => &sparse(*len),
             Item::HardLink(_) | Item::Dir | Item::Link(_) => continue,
         };
-        let unpacked = env.path("unpacked").join(OsStr::from_bytes(&path));
-        assert!(fs::read(&unpacked).unwrap() == content, "{}", unpacked.display());
+        let unpacked = env.path("unpacked").join(OsStr::from_bytes(path));
+        assert!(fs::read(&unpacked).unwrap() == *content, "{}", unpacked.display());
     }
 
-    let files = expected().into_iter().filter(|(_, (kind, _, _))| *kind != 'd');
+    let files = expected.into_iter().filter(|(_, (kind, _, _))| *kind != 'd');
     let files: Vec<_> = files.map(|(path, _)| path).collect();
     assert_eq!(listed(&env.ok(["context", "list", "app"]).stdout), files);
     let json = env.ok(["context", "list", "app", "--json"]).json();
@@ -488,7 +513,8 @@ fn a_context_that_changes_before_packing_is_not_sent() {
     for name in names.into_iter().chain(["above", "same", "more"]) {
         manifest = format!("{manifest}  - {{name: {name}, tag: v1, context: {name}}}\n");
         let base = if name == "above" { "content" } else { "scratch" };
-        env.context(name, &format!("FROM {base}\n")).write(&format!("{name}/file"), "old");
+        env.context(name, &format!("FROM {base}\nCOPY . /\n"));
+        env.write(&format!("{name}/file"), "old");
     }
     env.write("imgplan.yaml", manifest);
 
@@ -547,7 +573,7 @@ fn names_in(folder: &Path) -> Vec<PathBuf> {
 fn a_killed_run_leaves_no_files() {
     let env = TestEnv::new();
     env.write("imgplan.yaml", MANIFEST);
-    env.context("app", "FROM scratch\n").write("app/noise", noise(96 << 20));
+    env.context("app", "FROM scratch\nCOPY . /\n").write("app/noise", noise(96 << 20));
     env.write("out/old.tar.gz", "the old archive");
     let temp = env.everything().join("tmp");
     let calls: [&[&str]; 3] = [

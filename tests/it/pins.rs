@@ -325,7 +325,7 @@ fn an_import_does_not_take_over_another_image() {
     let env = TestEnv::manifest(
         "version: 1\nimages:\n  - {name: a, context: a}\n  - {name: b, context: b}\n",
     );
-    env.context("a", "FROM scratch\n").context("b", "FROM scratch\n# b\n").apply();
+    env.context("a", "FROM scratch\n").context("b", "FROM scratch\nLABEL v=b\n").apply();
     env.edit("imgplan.yaml", "{name: b, context: b}", "{name: c, context: b}");
     let before = env.read("imgplan.lock");
     let taken = env.run(["import", "c", "a:latest"]);

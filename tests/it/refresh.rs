@@ -196,7 +196,7 @@ fn a_listing_that_fails_ends_the_plan() {
     write_three(&env);
     env.apply();
     env.restart(ServerConfig { faults: vec!["list:500:1".parse().unwrap()], ..config() });
-    env.edit("lone/Dockerfile", "# lone", "# other");
+    env.edit("lone/Dockerfile", "LABEL v=lone", "LABEL v=other");
     let lockfile = env.read("imgplan.lock");
     for flags in [&["--auto-approve"][..], &["--refresh-only"], &["--minimal-refresh"]] {
         let apply = ["apply", "--retry-times", "0"].iter().chain(flags);
@@ -349,7 +349,7 @@ fn an_image_that_our_own_build_replaced_is_no_drift() {
     write_three(&env);
     env.apply();
     env.age(1);
-    env.edit("lone/Dockerfile", "# lone", "# other");
+    env.edit("lone/Dockerfile", "LABEL v=lone", "LABEL v=other");
     env.restart(ServerConfig { build_time: std::time::Duration::from_secs(1), ..config() });
     let flags = ["apply", "--auto-approve", "--refresh=false", "--target", "lone"];
     let run = env.call(flags).start();
@@ -362,7 +362,7 @@ fn an_image_that_our_own_build_replaced_is_no_drift() {
     wait_until("it is complete", || {
         env.server().builds().iter().all(|build| build.status == "COMPLETED")
     });
-    env.edit("lone/Dockerfile", "# other", "# third");
+    env.edit("lone/Dockerfile", "LABEL v=other", "LABEL v=third");
     let plan = env.ok(["plan", "--target", "lone"]);
     assert_snapshot!(steps(&plan), @"-/+ lone:v1 build Dockerfile changed");
     env.ok(["plan", "--refresh-only"]).says("2 images differ");

@@ -135,7 +135,7 @@ fn a_partial_run_says_so_before_and_after() {
 #[test]
 fn piped_output_is_not_cut() {
     let mut env = TestEnv::manifest("version: 1\nimages: [{ name: a, context: a }]\n");
-    env.context("a", "FROM scratch\n").apply();
+    env.context("a", "FROM scratch\nCOPY . /\n").apply();
     env.set("COLUMNS", "30");
     let long = "a-folder-with-a-long-name/and-a-file-in-it-that-is-called-by-one-too.txt";
     env.write(&format!("a/{long}"), "");
@@ -147,7 +147,7 @@ fn piped_output_is_not_cut() {
 #[test]
 fn lines_fit_the_terminal() {
     let env = TestEnv::manifest("version: 1\nimages: [{ name: a, context: a }]\n");
-    env.context("a", "FROM scratch\n").apply();
+    env.context("a", "FROM scratch\nCOPY . /\n").apply();
     env.write("a/a-folder-with-a-long-name/and-a-file-in-it-that-is-called-by-one-too.txt", "");
     let program = env!("CARGO_BIN_EXE_imgplan");
     for (first, columns) in [("stty rows 24 cols 60", ""), ("true", "60")] {

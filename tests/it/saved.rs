@@ -9,6 +9,7 @@ use crate::support::{THREE, TestEnv, write_three};
 fn project() -> TestEnv {
     let env = TestEnv::new();
     write_three(&env);
+    env.context("top", "FROM base:v1\nCOPY . /\n").context("lone", "FROM scratch\nCOPY . /\n");
     env
 }
 
@@ -333,7 +334,7 @@ fn a_plan_can_be_saved_for_the_local_server() {
     let mut env = TestEnv::at("http://127.0.0.1:1");
     env.write("imgplan.yaml", THREE);
     env.context("base", "FROM scratch\n").context("top", "FROM base:v1\n");
-    env.context("lone", "FROM scratch\n# lone\n");
+    env.context("lone", "FROM scratch\nLABEL v=lone\n");
     env.unset("PRIME_API_KEY");
     let saved = env.ok(["plan", "--local", "--out", "p"]);
     saved.says("imgplan apply --local p");

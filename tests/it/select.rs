@@ -17,8 +17,8 @@ images:
 fn project() -> TestEnv {
     let env = TestEnv::new();
     env.write("imgplan.yaml", MANIFEST);
-    env.context("base", "FROM scratch\n").context("api", "FROM base\n# api\n");
-    env.context("web", "FROM base\n# web\n").context("cron", "FROM scratch\n# cron\n");
+    env.context("base", "FROM scratch\n").context("api", "FROM base\nLABEL v=api\n");
+    env.context("web", "FROM base\nLABEL v=web\n").context("cron", "FROM scratch\nLABEL v=cron\n");
     env
 }
 
@@ -72,7 +72,7 @@ fn images_are_selected_in_many_ways() {
 fn a_current_base_has_no_step() {
     let env = project();
     env.apply();
-    env.edit("api/Dockerfile", "# api", "# other");
+    env.edit("api/Dockerfile", "LABEL v=api", "LABEL v=other");
     let before = env.server().initiated().len();
     env.ok(["apply", "--auto-approve", "--target", "api"]);
     assert_eq!(env.server().initiated().split_off(before), ["api:v1"]);
@@ -83,7 +83,7 @@ fn a_current_base_has_no_step() {
 fn a_changed_base_is_added_and_other_steps_are_left_out() {
     let env = project();
     env.apply();
-    env.edit("base/Dockerfile", "FROM scratch\n", "FROM scratch\n# new\n");
+    env.edit("base/Dockerfile", "FROM scratch\n", "FROM scratch\nLABEL v=new\n");
     let plan = env.ok(["plan", "--target", "api"]);
     assert_snapshot!(plan.steps().join("\n"), @"
     -/+ base:v1 build Dockerfile changed (needed by the selection)
@@ -192,7 +192,7 @@ fn both_names_of_a_move_select_it() {
         env.ok(["context", "list", name]);
     }
     // A changed image is built under its new name, and the old one goes with it.
-    env.edit("cron/Dockerfile", "# cron", "# changed");
+    env.edit("cron/Dockerfile", "LABEL v=cron", "LABEL v=changed");
     for name in ["cron", "job"] {
         assert_eq!(planned(&env.ok(["plan", "--target", name])), ["job:v1", "cron:v1"], "{name}");
         let plan = env.ok(["plan", "--exclude", name, "--prune"]);
@@ -276,8 +276,8 @@ fn the_command_to_continue_keeps_the_selection() {
     };
     let env = TestEnv::with(config);
     env.write("imgplan.yaml", MANIFEST);
-    env.context("base", "FROM scratch\n").context("api", "FROM base\n# api\n");
-    env.context("web", "FROM base\n# web\n").context("cron", "FROM scratch\n# cron\n");
+    env.context("base", "FROM scratch\n").context("api", "FROM base\nLABEL v=api\n");
+    env.context("web", "FROM base\nLABEL v=web\n").context("cron", "FROM scratch\nLABEL v=cron\n");
     let failed = env.run(["apply", "--auto-approve", "--target", "team=web", "--exclude", "web"]);
     failed.code(1).says("`imgplan apply --target team=web --exclude web` to continue");
     env.ok(["plan", "--out", "p", "--target", "team=web", "--exclude", "web"]);

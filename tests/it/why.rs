@@ -171,8 +171,9 @@ fn the_path_to_a_cause_is_printed_once() {
         "version: 1\ndefaults: {tag: v1}\nimages:\n  - {name: a, context: a}\n  \
          - {name: b, context: b}\n  - {name: c, context: c}\n  - {name: d, context: d}\n",
     );
-    env.context("a", "FROM scratch\n").context("b", "FROM a:v1\n").context("c", "FROM b:v1\n");
-    env.context("d", "FROM c:v1\nCOPY --from=a:v1 / /a\n").apply();
+    env.context("a", "FROM scratch\nCOPY . /\n").context("b", "FROM a:v1\n");
+    env.context("c", "FROM b:v1\n");
+    env.context("d", "FROM c:v1\nCOPY --from=a:v1 / /a\nCOPY . /\n").apply();
     env.write("a/new", "").write("d/new", "");
     assert_snapshot!(env.ok(["why", "d"]).shown(), @"
     exit 0
@@ -421,7 +422,7 @@ fn lists_that_the_lockfile_does_not_name_are_removed() {
     assert!(lists(&env).contains(&new) && !lists(&env).contains(&old));
 
     // A failed build leaves the list of the last successful one.
-    env.write("services/api/Dockerfile", "FROM scratch\nCOPY missing /\n");
+    env.write("services/api/Dockerfile", "FROM scratch\nCOPY src missing /\n");
     env.write("services/api/src/newer.py", "");
     env.run(["apply", "--auto-approve"]).code(1);
     assert!(lists(&env).contains(&new));

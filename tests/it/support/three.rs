@@ -15,5 +15,5 @@ images:
 pub(crate) fn write_three(env: &TestEnv) {
     env.write("imgplan.yaml", THREE);
     env.context("base", "FROM scratch\n").context("top", "FROM base:v1\n");
-    env.context("lone", "FROM scratch\n# lone\n");
+    env.context("lone", "FROM scratch\nLABEL v=lone\n");
 }
