@@ -120,8 +120,14 @@ fn a_path_may_have_several_forms() {
     // to the context.
     let flags = ["-C", "services/api/src", "-f", "../../../imgplan.yaml"];
     let from = |path| env.run(["context", "why", "api", path].into_iter().chain(flags));
-    assert_eq!(from("app.py").stdout, "src/app.py is sent: services/api/Dockerfile, line 2: COPY . /\n");
-    assert_eq!(from("src/app.py").stdout, "src/app.py is sent: services/api/Dockerfile, line 2: COPY . /\n");
+    assert_eq!(
+        from("app.py").stdout,
+        "src/app.py is sent: services/api/Dockerfile, line 2: COPY . /\n"
+    );
+    assert_eq!(
+        from("src/app.py").stdout,
+        "src/app.py is sent: services/api/Dockerfile, line 2: COPY . /\n"
+    );
     assert!(from("none.py").stdout.starts_with("none.py is sent"));
     // A path need not exist.
     assert!(why(&env, "services/api/none.py").stdout.starts_with("none.py is sent"));

@@ -9,7 +9,7 @@ use crate::base::input::is_device_path;
 use crate::base::text::plural;
 use crate::cli::failure::Failure;
 use crate::cli::ui::Ui;
-use crate::context::{self, PackError, PlacedFile, Spool, Tree};
+use crate::context::{self, PackError, Spool, Tree};
 use crate::manifest::Workspace;
 use crate::manifest::workspace::{BuildOrigin, Unit};
 use crate::plan::{Facts, PreviousLookup, pins};
@@ -77,8 +77,8 @@ pub(super) fn pack(
         let message = format!("cannot write {}: {error}", output.display());
         Failure::with_help(message, "name a regular file, or `-` for standard output")
     })?;
-    let is_added = |file: &&PlacedFile| tree.get(file.path.as_bytes()).is_none();
-    let files = tree.files() + placement.files.iter().filter(is_added).count();
+    let added = placement.files.iter().filter(|file| tree.get(file.path.as_bytes()).is_none());
+    let files = tree.files() + added.count();
     ui.message(format_args!(
         "{}: {} in {written} bytes, Dockerfile at {}",
         output.display(),
