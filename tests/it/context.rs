@@ -76,13 +76,37 @@ fn each_reader_has_a_text() {
     );
     let paths = ["src/app.py", "src/keep.md", "src/x.md", "src", "lib/a.so", "d/1", "Dockerfile"];
     let texts = || paths.map(|path| why(&env, path).success().all()).concat();
-    assert_snapshot!(texts(), @"");
-    env.edit("services/api/Dockerfile", "COPY src/*.py", "COPY ${UNKNOWN} src/*.py");
-    assert_snapshot!(texts(), @"");
-    env.edit("services/api/Dockerfile", "COPY ${UNKNOWN} src/*.py", "COPY src/*.py");
+    assert_snapshot!(texts(), @r"
+    src/app.py is sent: services/api/Dockerfile, line 4: COPY src/*.py \
+    src/keep.md is not sent: no instruction that the build runs reads it
+    src/x.md is not sent: services/api/.dockerignore, line 3: */*.md
+    src is not sent: no instruction that the build runs reads it
+    note: the build reads something below this directory
+    lib/a.so is sent: an ONBUILD trigger of a base reads it
+    d/1 is sent: services/api/Dockerfile, line 6: RUN --mount=type=bind,source=d,target=/d x
+    Dockerfile is not sent: no instruction that the build runs reads it
+    note: this is the Dockerfile, which is always sent
+    ");
     let dockerfile = env.read("services/api/Dockerfile");
-    env.context("services/api", &format!("# syntax=example.org/other:1\n{dockerfile}"));
-    assert_snapshot!(texts(), @"");
+    for (dockerfile, reason) in [
+        (
+            dockerfile.replace("src/*.py", "${UNKNOWN}/*.py"),
+            "a variable in `${UNKNOWN}/*.py` has no value that is known before the build",
+        ),
+        (
+            format!("# syntax=example.org/other:1\n{dockerfile}"),
+            "the frontend `example.org/other:1` may read any file",
+        ),
+        (
+            dockerfile.replace("base:v1", "node:onbuild"),
+            "`node:onbuild` runs ONBUILD triggers, by its name, and may copy any file",
+        ),
+    ] {
+        env.context("services/api", &dockerfile);
+        let expected = format!("the whole context is sent, because {reason}\n");
+        assert_eq!(why(&env, "src/keep.md").stdout, format!("src/keep.md is sent: {expected}"));
+        assert_snapshot!(why(&env, "src/x.md").stdout, @"src/x.md is not sent: services/api/.dockerignore, line 3: */*.md");
+    }
 }
 
 #[test]
@@ -120,14 +144,9 @@ fn a_path_may_have_several_forms() {
     // to the context.
     let flags = ["-C", "services/api/src", "-f", "../../../imgplan.yaml"];
     let from = |path| env.run(["context", "why", "api", path].into_iter().chain(flags));
-    assert_eq!(
-        from("app.py").stdout,
-        "src/app.py is sent: services/api/Dockerfile, line 2: COPY . /\n"
-    );
-    assert_eq!(
-        from("src/app.py").stdout,
-        "src/app.py is sent: services/api/Dockerfile, line 2: COPY . /\n"
-    );
+    let sent = "src/app.py is sent: ../../../services/api/Dockerfile, line 2: COPY . /\n";
+    assert_eq!(from("app.py").stdout, sent);
+    assert_eq!(from("src/app.py").stdout, sent);
     assert!(from("none.py").stdout.starts_with("none.py is sent"));
     // A path need not exist.
     assert!(why(&env, "services/api/none.py").stdout.starts_with("none.py is sent"));
