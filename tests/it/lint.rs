@@ -200,7 +200,7 @@ fn deny_warnings_counts_the_warnings_of_the_manifest() {
     let env = TestEnv::manifest(
         "version: 1\nimages:\n  - {name: base, tag: \"3.12\", context: base}\n  - {name: app, tag: v1, context: app}\n",
     );
-    env.context("base", "FROM scratch\n").context("app", "FROM base:3.11\n");
+    env.context("base", "FROM scratch\n").context("app", "FROM base:3.11\nCOPY . /\n");
     let validate = env.run(["validate", "--deny-warnings"]);
     validate.code(1).says("found 1 warning, and --deny-warnings was given");
     assert_eq!(validate.stdout, "", "{validate}");

@@ -53,7 +53,7 @@ fn a_plan_of_the_monorepo() {
 
     + create
     Order: python-base:3.12-amd64, python-base:3.12-arm64 first, then what depends on them (4 targets). Longest chain: 2.
-    Cost: 6 builds with 1.1 kB of context to pack, 1 transfer, about 13 requests (transfers: 1 of 10/60s).
+    Cost: 6 builds with 113 B of context to pack, 1 transfer, about 13 requests (transfers: 1 of 10/60s).
     Plan: 7 to create, 0 to rebuild, 0 to update, 0 to delete, 0 to forget. 0 unchanged.
     ");
     assert_eq!(env.server().writes(), [""; 0]);
@@ -279,7 +279,7 @@ fn only_yes_applies() {
         + app:v1  build   new
 
     + create
-    Cost: 1 build with 13 B of context to pack, about 2 requests (initiate: 1 of 150/60s).
+    Cost: 1 build with 22 B of context to pack, about 2 requests (initiate: 1 of 150/60s).
     Plan: 1 to create, 0 to rebuild, 0 to update, 0 to delete, 0 to forget. 0 unchanged.
     Owner: personal
     Apply: 1 built, 0 mirrored, 0 updated, 0 forgotten, 0 deleted, 0 failed, 0 skipped, in [time].
@@ -477,7 +477,7 @@ fn the_first_ctrl_c_waits_for_active_builds_and_starts_nothing_new() {
 
     + create
     Order: app:v1 first, then what depends on them (1 target). Longest chain: 2.
-    Cost: 2 builds with 25 B of context to pack, about 4 requests (initiate: 2 of 150/60s).
+    Cost: 2 builds with 22 B of context to pack, about 4 requests (initiate: 2 of 150/60s).
     Plan: 2 to create, 0 to rebuild, 0 to update, 0 to delete, 0 to forget. 0 unchanged.
     skipped: 1 target not started because the run stopped
 
@@ -522,7 +522,7 @@ fn the_second_ctrl_c_aborts_at_once_and_loses_nothing() {
         + app:v1  build   new
 
     + create
-    Cost: 1 build with 13 B of context to pack, about 2 requests (initiate: 1 of 150/60s).
+    Cost: 1 build with 22 B of context to pack, about 2 requests (initiate: 1 of 150/60s).
     Plan: 1 to create, 0 to rebuild, 0 to update, 0 to delete, 0 to forget. 0 unchanged.
 
     pending while queued: app:v1 [build ID]

@@ -107,7 +107,7 @@ fn entries_that_only_one_side_has_are_both_kept() {
     let env = repository();
     // Both branches add an entry at the same place of the lockfile, which is a conflict for git.
     let add = |name: &str| {
-        env.context(name, &format!("FROM scratch\nCOPY data /\nLABEL v={name}\n"));
+        env.context(name, &format!("FROM scratch\nLABEL v={name}\n"));
         let text = env.read("imgplan.yaml");
         env.write("imgplan.yaml", format!("{text}  - {{name: {name}, context: {name}}}\n"));
         env.apply();
