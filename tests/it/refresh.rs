@@ -281,7 +281,7 @@ fn a_refresh_only_apply_changes_the_lockfile_and_nothing_else() {
     let env = three();
     delete(&env, "lone:v1");
     env.server().publish("base:v1");
-    env.write("top/more", "that would be built");
+    env.context("top", "FROM base:v1\nLABEL v=other\n");
     let before = env.server().writes().len();
     let apply = env.run(["apply", "--refresh-only", "--detailed-exitcode"]);
     assert_snapshot!(apply.shown(), @"
@@ -306,7 +306,7 @@ fn a_refresh_only_apply_changes_the_lockfile_and_nothing_else() {
     assert_eq!(env.read("imgplan.lock"), lockfile);
     assert_snapshot!(steps(&env.ok(["plan"])), @"
     + lone:v1 build new
-    -/+ top:v1 build context: + more
+    -/+ top:v1 build Dockerfile changed
     ");
 }
 

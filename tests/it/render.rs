@@ -47,7 +47,7 @@ fn renames_and_orphans() -> TestEnv {
          - {name: dropped, context: a}\n  - {name: kept, context: a, protect: true}\n  \
          - {name: old, context: old}\n  - {name: was, context: was}\n",
     );
-    env.context("a", "FROM scratch\n").context("api", "FROM base:v1\n");
+    env.context("a", "FROM scratch\nCOPY . /\n").context("api", "FROM base:v1\n");
     env.context("web", "FROM scratch\nCOPY x /\n").write("web/x", "1");
     env.context("old", "FROM scratch\nLABEL a=1\n").context("was", "FROM scratch\nLABEL a=2\n");
     env.apply();
@@ -87,7 +87,7 @@ fn a_plan_shows_deleted_and_kept_images() {
 
     + create   - delete   -/+ rebuild over the existing tag   ~ update without a build
     Order: base:v1 first, then what depends on them (1 target). Longest chain: 2.
-    Cost: 4 builds with 72 B of context to pack, 1 update, 2 deletions, about 11 requests (initiate: 4 of 150/60s).
+    Cost: 4 builds with 23 B of context to pack, 1 update, 2 deletions, about 11 requests (initiate: 4 of 150/60s).
     Plan: 1 to create, 3 to rebuild, 1 to update, 2 to delete, 0 to forget. 0 unchanged.
     ");
     assert_snapshot!(env.ok(["why", "kept"]).shown(), @"
@@ -121,7 +121,7 @@ fn a_partial_run_says_so_before_and_after() {
 
     -/+ rebuild over the existing tag
     Order: base:v1 first, then what depends on them (1 target). Longest chain: 2.
-    Cost: 2 builds with 26 B of context to pack, about 4 requests (initiate: 2 of 150/60s).
+    Cost: 2 builds with 22 B of context to pack, about 4 requests (initiate: 2 of 150/60s).
     Plan: 0 to create, 2 to rebuild, 0 to update, 0 to delete, 0 to forget. 0 unchanged.
     ");
     let apply = env.ok(["apply", "--auto-approve", "--target", "api", "--quiet"]);
