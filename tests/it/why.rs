@@ -130,7 +130,9 @@ fn the_dockerfile_is_not_reported_as_a_context_file() {
 
 #[test]
 fn a_changed_base_is_explained_down_to_its_files() {
-    let env = built();
+    let env = TestEnv::example("monorepo");
+    env.edit("base/Dockerfile", "COPY requirements.txt /tmp/requirements.txt", "COPY . /tmp/");
+    env.apply();
     env.write("base/requirements.txt", "requests==2.32.4\n").write("base/patches/ssl.diff", "+\n");
     assert_snapshot!(env.ok(["why", "worker"]).shown(), @"
     exit 0
@@ -436,14 +438,19 @@ fn lists_that_the_lockfile_does_not_name_are_removed() {
 #[test]
 fn without_a_writable_work_folder_only_file_names_are_lost() {
     let env = built();
-    let listed = fs::read_dir(env.path(".imgplan")).unwrap().count();
+    // On a slow machine, the files become old enough for the stat cache.
+    let files = || {
+        let names = fs::read_dir(env.path(".imgplan")).unwrap().map(|e| e.unwrap().file_name());
+        names.filter(|name| name != "stat-cache").collect::<BTreeSet<_>>()
+    };
+    let before = files();
     fs::remove_dir_all(env.path(".imgplan")).unwrap();
     env.write(".imgplan/contexts", "a file");
     env.plans_nothing();
     edit_api(&env);
     assert_eq!(env.ok(["plan"]).steps(), ["-/+ api:v1 build context changed"]);
     env.apply();
-    assert_eq!(fs::read_dir(env.path(".imgplan")).unwrap().count(), listed, "as many as before");
+    assert_eq!(files(), before);
     env.plans_nothing();
 }
 
@@ -475,8 +482,8 @@ fn a_fingerprint_is_computed_from_the_inputs() {
             "base python-base:3.12-amd64",
             "context",
             "dockerfile",
-            "dockerfile_path",
             "format",
+            "inputs",
             "platform",
             "fingerprint",
         ]
