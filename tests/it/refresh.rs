@@ -256,7 +256,7 @@ fn a_refresh_only_plan_reports_and_writes_nothing() {
     let env = three();
     delete(&env, "lone:v1");
     env.server().publish("base:v1");
-    env.write("top/more", "that would be built");
+    env.context("top", "FROM base:v1\nLABEL v=other\n");
     let files = env.listing();
     let plan = env.run(["plan", "--refresh-only", "--detailed-exitcode"]);
     plan.code(2);

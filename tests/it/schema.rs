@@ -331,7 +331,7 @@ fn events_match_their_schema() {
          - {name: api, context: api}\n  - {name: bad, context: bad}\n  \
          - {name: leaf, context: leaf}\n  - {source: 'docker.io/library/redis:7'}\n",
     );
-    env.context("base", "FROM scratch\n").context("api", "FROM base:v1\n");
+    env.context("base", "FROM scratch\nCOPY . /\n").context("api", "FROM base:v1\n");
     env.context("bad", "FROM scratch\nCOPY nothing /\n").context("leaf", "FROM bad:v1\n");
     let local = ["--json", "--local"];
     let apply = ["apply", "--auto-approve", "--limit", "initiate=2/1500ms"];

@@ -52,7 +52,8 @@ fn run_all(env: &TestEnv) -> Vec<Output> {
 #[test]
 fn a_run_prints_and_stores_no_secret() {
     let env = TestEnv::manifest(TWO);
-    env.context("app", "FROM scratch\n").context("bad", "FROM scratch\nCOPY missing /\n");
+    env.context("app", "FROM scratch\nCOPY . /\n");
+    env.context("bad", "FROM scratch\nCOPY missing /\n");
     let outputs = run_all(&env);
     assert!(outputs.iter().any(|output| output.code == Some(1)), "one image fails");
     assert_absent(&env, &outputs, &[KEY, "signature", "expires="]);
@@ -129,7 +130,7 @@ fn secrets_in_the_message_of_a_failed_build_are_redacted() {
 #[test]
 fn a_key_from_the_configuration_file_is_not_shown() {
     let mut env = TestEnv::manifest(TWO);
-    env.context("app", "FROM scratch\n").context("bad", "FROM scratch\n");
+    env.context("app", "FROM scratch\nCOPY . /\n").context("bad", "FROM scratch\n");
     let config = format!("{{\"api_key\": \"{KEY}\"}}");
     // Outside of the directories that are searched, because this file contains the key.
     let home = tempfile::tempdir().unwrap();
