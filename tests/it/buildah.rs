@@ -13,7 +13,7 @@ fn unpack(env: &TestEnv, image: &str) {
     tar::Archive::new(flate2::read::GzDecoder::new(archive)).unpack(to).unwrap();
 }
 
-/// The narrowed archive gives the image that the whole context gives.
+/// An archive of the files that the build reads gives the image that the whole context gives.
 #[test]
 fn an_archive_has_every_file_that_the_build_reads() {
     let env = TestEnv::at("http://127.0.0.1:9");
@@ -22,7 +22,8 @@ fn an_archive_has_every_file_that_the_build_reads() {
         "imgplan.yaml",
         "version: 1\nimages:\n\
          \x20 - {name: outside, tag: v1, context: app, dockerfile: ../docker/app.Dockerfile}\n\
-         \x20 - {name: app, tag: v1, context: app}\n",
+         \x20 - {name: app, tag: v1, context: app}\n\
+         \x20 - {name: whole, tag: v1, context: app, inputs: context}\n",
     );
     let dockerfile = "FROM scratch AS unused\nCOPY secret /\n\
         FROM scratch AS parts\nCOPY parts/?.txt parts/b* /parts/\nADD data /data/\n\
@@ -54,13 +55,16 @@ fn an_archive_has_every_file_that_the_build_reads() {
         "parts/c",
     ];
     assert_eq!(whole, expected);
-    for (image, dockerfile) in [("outside", ".imgplan.Dockerfile"), ("app", "Dockerfile")] {
+    for (image, dockerfile) in
+        [("outside", ".imgplan.Dockerfile"), ("app", "Dockerfile"), ("whole", "Dockerfile")]
+    {
         unpack(&env, image);
         let here = env.path("unpacked");
-        for name in ["secret", "notes.md", "other", "parts/22.txt", "src/run.log", ".dockerignore"]
-        {
-            assert!(!here.join(image).join(name).exists(), "{image}: {name} is sent");
+        for name in ["secret", "notes.md", "other/data", "parts/22.txt", ".dockerignore"] {
+            let is_sent = here.join(image).join(name).exists();
+            assert_eq!(is_sent, image == "whole", "{image}: {name}");
         }
+        assert!(!here.join(image).join("src/run.log").exists(), "{image}: an ignored file is sent");
         assert_eq!(buildah.build(&here, dockerfile, image), whole, "{image}");
     }
 }
