@@ -29,13 +29,22 @@ pub(super) struct UnitReferences {
     pub(super) externals: Vec<ExternalBase>,
 }
 
+/// Result of matching the references of all Dockerfiles.
+pub(super) struct FoundBases {
+    /// References of each unit.
+    pub(super) references: Vec<UnitReferences>,
+    pub(super) dependencies: Vec<Dependency>,
+    /// Images that are skipped because a reference cannot be resolved, with the reason.
+    pub(super) broken: Vec<(usize, String)>,
+}
+
 /// Returns the references of each unit, and all dependencies.
 pub(super) fn find(
     scopes: &[Scope],
     images: &[ResolvedImage<'_>],
     units: &[Unit],
     diagnostics: &mut Diagnostics,
-) -> (Vec<UnitReferences>, Vec<Dependency>) {
+) -> FoundBases {
     let index = ReferenceIndex::new(images, units);
     let names = scopes.iter().flat_map(Scope::image_names);
     let names: HashSet<&str> = names.chain(index.names()).collect();
@@ -48,6 +57,7 @@ pub(super) fn find(
         shadowed: ShadowedNames::default(),
         references: units.iter().map(|_| UnitReferences::default()).collect(),
         dependencies: Vec::new(),
+        broken: Vec::new(),
         diagnostics,
     };
     for (index, image) in images.iter().enumerate() {
@@ -63,7 +73,8 @@ pub(super) fn find(
         finder.diagnostics.leave(outer);
     }
     finder.shadowed.warn(finder.diagnostics);
-    (finder.references, finder.dependencies)
+    let BaseFinder { references, dependencies, broken, .. } = finder;
+    FoundBases { references, dependencies, broken }
 }
 
 struct BaseFinder<'a, 'd> {
@@ -77,6 +88,8 @@ struct BaseFinder<'a, 'd> {
     shadowed: ShadowedNames<'a>,
     references: Vec<UnitReferences>,
     dependencies: Vec<Dependency>,
+    /// Images that are skipped because a reference cannot be resolved, with the reason.
+    broken: Vec<(usize, String)>,
     diagnostics: &'d mut Diagnostics,
 }
 
@@ -150,7 +163,10 @@ impl BaseFinder<'_, '_> {
                         let alternative =
                             "set `infer_bases: false` and list its bases under `needs:`";
                         let help = format!("{}; or {alternative}", error.help);
+                        self.diagnostics.set_lenient(image.skips_broken);
                         self.diagnostics.error(message, span, help);
+                        let broken = self.diagnostics.set_lenient(false);
+                        self.broken.extend(broken.map(|message| (index, message)));
                         continue;
                     }
                 };

@@ -26,13 +26,21 @@ pub(crate) struct Diagnostics {
     errors: usize,
     /// Note for everything that is reported from now on.
     note: Option<Note>,
+    /// True while errors are reported as warnings.
+    is_lenient: bool,
+    /// Message of the first error that was reported as a warning since then.
+    demoted: Option<String>,
     /// True if images are missing because of a problem that was reported.
     pub(crate) incomplete: bool,
 }
 
 impl Diagnostics {
     /// Reports a problem or a warning, with the current note.
-    pub(crate) fn push(&mut self, problem: Problem) {
+    pub(crate) fn push(&mut self, mut problem: Problem) {
+        if self.is_lenient && !problem.warning {
+            self.demoted.get_or_insert_with(|| problem.message.clone());
+            problem.warning = true;
+        }
         self.errors += usize::from(!problem.warning);
         self.reported.push((problem, self.note.clone()));
     }
@@ -50,6 +58,18 @@ impl Diagnostics {
     /// Reports a warning with one span.
     pub(crate) fn warn(&mut self, message: impl Into<String>, span: Span, help: impl Into<String>) {
         self.push(Problem::new(message, span, "").help(help).warning());
+    }
+
+    /// Reports errors as warnings from now on, or no longer. Returns the message of the first error
+    /// since the last call that was reported as a warning.
+    pub(crate) fn set_lenient(&mut self, is_lenient: bool) -> Option<String> {
+        self.is_lenient = is_lenient;
+        self.demoted.take()
+    }
+
+    /// Returns true while errors are reported as warnings.
+    pub(crate) fn is_lenient(&self) -> bool {
+        self.is_lenient
     }
 
     /// Returns the note for what is reported now.
@@ -95,6 +115,8 @@ impl Diagnostics {
                 Slot::Occupied(slot) => {
                     let first = &mut merged[*slot.get()];
                     first.without_note |= note.is_none();
+                    // To one image it may be an error that another skips.
+                    first.problem.warning &= problem.warning;
                     first.notes.extend(note);
                 }
                 Slot::Vacant(slot) => {

@@ -47,12 +47,19 @@ pub(super) struct Files<'s> {
     root: PathBuf,
     reach: &'s Reach,
     pub(super) sources: &'s mut SourceMap,
-    /// `None` for a Dockerfile with errors, which are reported once.
-    dockerfiles: HashMap<PathBuf, Option<DockerfileSource>>,
+    dockerfiles: HashMap<PathBuf, Result<DockerfileSource, BrokenDockerfile>>,
     read_ahead: HashMap<PathBuf, ReadResult>,
     /// Contexts that are known to be folders within reach.
     folders: HashSet<PathBuf>,
     pub(super) lowered: HashMap<LoweredKey, DockerfileSource>,
+}
+
+/// The problems of a Dockerfile.
+#[derive(Clone)]
+struct BrokenDockerfile {
+    problems: Vec<Problem>,
+    /// True if they were reported as errors, which is done once.
+    are_errors: bool,
 }
 
 /// The reason why there is no text of a Dockerfile.
@@ -161,15 +168,22 @@ impl<'s> Files<'s> {
         diagnostics: &mut Diagnostics,
     ) -> Option<DockerfileSource> {
         let path = clean(&context.join(name));
-        if let Some(known) = self.dockerfiles.get(&path) {
-            return known.clone();
+        if let Some(known) = self.dockerfiles.get_mut(&path) {
+            return known
+                .as_mut()
+                .map(|source| source.clone())
+                .map_err(|broken| broken.report(diagnostics))
+                .ok();
         }
         let text = self.read_ahead.remove(&path).unwrap_or_else(|| read(&path, self.reach));
         let (message, help) = match text {
             Ok(Some(parsed)) => {
-                let source = self.add(&path, parsed, diagnostics);
+                let mut source = self.add(&path, parsed);
+                if let Err(broken) = &mut source {
+                    broken.report(diagnostics);
+                }
                 self.dockerfiles.insert(path, source.clone());
-                return source;
+                return source.ok();
             }
             Ok(None) => {
                 let message = format!("{} is not UTF-8", path.display());
@@ -207,21 +221,31 @@ impl<'s> Files<'s> {
         &mut self,
         path: &Path,
         parsed: ParseResult,
-        diagnostics: &mut Diagnostics,
-    ) -> Option<DockerfileSource> {
+    ) -> Result<DockerfileSource, BrokenDockerfile> {
         let name = path.display().to_string();
         match parsed {
             Ok(parsed) => {
                 let start = self.sources.add(name, parsed.shared_text());
-                Some(DockerfileSource { path: path.to_owned(), parsed: Arc::new(parsed), start })
+                Ok(DockerfileSource { path: path.to_owned(), parsed: Arc::new(parsed), start })
             }
             Err((text, errors)) => {
                 let start = self.sources.add(name, text);
-                for error in errors {
-                    diagnostics.push(problem(start, error));
-                }
-                None
+                let problems = errors.into_iter().map(|error| problem(start, error)).collect();
+                Err(BrokenDockerfile { problems, are_errors: false })
             }
+        }
+    }
+}
+
+impl BrokenDockerfile {
+    /// Reports the problems, unless they were reported as errors.
+    fn report(&mut self, diagnostics: &mut Diagnostics) {
+        if self.are_errors && !diagnostics.is_lenient() {
+            return;
+        }
+        self.are_errors |= !diagnostics.is_lenient();
+        for problem in &self.problems {
+            diagnostics.push(problem.clone());
         }
     }
 }

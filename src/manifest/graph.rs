@@ -41,10 +41,18 @@ pub(super) fn depths(
     Ok(depths)
 }
 
-/// Sorts units by depth and key, and updates all IDs to the new order.
-pub(super) fn in_order(mut units: Vec<Unit>, edges: &[Dependency], depths: &[usize]) -> Vec<Unit> {
+/// Removes the units that are held, sorts the others by depth and key, and updates all IDs to the new
+/// order. Dependents of held units are held.
+pub(super) fn in_order(
+    mut units: Vec<Unit>,
+    edges: &[Dependency],
+    depths: &[usize],
+    is_held: &[bool],
+) -> Vec<Unit> {
     let mut order: Vec<usize> = (0..units.len()).collect();
-    order.sort_by(|&a, &b| (depths[a], &units[a].key).cmp(&(depths[b], &units[b].key)));
+    let rank = |unit: usize| (is_held[unit], depths[unit], &units[unit].key);
+    order.sort_by(|&a, &b| rank(a).cmp(&rank(b)));
+    let kept = is_held.iter().filter(|held| !**held).count();
     let mut new_ids = vec![UnitId(0); units.len()];
     for (new, &old) in order.iter().enumerate() {
         new_ids[old] = UnitId(new);
@@ -70,6 +78,7 @@ pub(super) fn in_order(mut units: Vec<Unit>, edges: &[Dependency], depths: &[usi
             new_ids.swap(at, id);
         }
     }
+    units.truncate(kept);
     units
 }
 

@@ -7,7 +7,7 @@ use super::diagnostics::{Diagnostics, Note};
 use super::expand::Scope;
 use super::fields::{self, Fields};
 use super::files::Files;
-use super::lower::{self, PlatformBuild};
+use super::lower::{self, Lowering, PlatformBuild};
 use super::model::{Defaults, Image};
 use super::spanned::Spanned;
 use super::unused::UnusedParts;
@@ -41,6 +41,10 @@ pub(super) struct ResolvedImage<'a> {
     pub(super) damaged: bool,
     /// True if an argument may be missing because its value was rejected.
     pub(super) args_damaged: bool,
+    /// True if the image is skipped if its Dockerfile is broken.
+    pub(super) skips_broken: bool,
+    /// The first error of its Dockerfile, if the image is skipped for it.
+    pub(super) broken: Option<String>,
 }
 
 /// Origin of an image.
@@ -106,6 +110,8 @@ pub(super) fn resolve<'a>(
                 defaults,
                 owner,
                 damaged: origin.damaged,
+                skips_broken: origin.skips_broken,
+                broken: None,
                 files: &mut files,
                 unused: &mut unused,
                 diagnostics,
@@ -161,6 +167,8 @@ struct ImageResolver<'a, 'f, 's> {
     owner: Option<&'a Spanned<Owner>>,
     /// True if a problem of the entry was reported: what is missing now may be what was wrong.
     damaged: bool,
+    skips_broken: bool,
+    broken: Option<String>,
     files: &'f mut Files<'s>,
     unused: &'f mut UnusedParts,
     diagnostics: &'f mut Diagnostics,
@@ -193,6 +201,8 @@ impl<'a> ImageResolver<'a, '_, '_> {
             units: Vec::new(),
             damaged: self.damaged,
             args_damaged: false,
+            skips_broken: self.skips_broken,
+            broken: self.broken.take(),
         })
     }
 
@@ -280,21 +290,35 @@ impl<'a> ImageResolver<'a, '_, '_> {
         let span = setting.map_or(context.span(), Spanned::span);
         let folder = self.files.context(context, self.diagnostics)?;
         let lowering = lower::lowering(self.entry, self.defaults, self.diagnostics);
-        let name = dockerfile_name(setting);
-        let source = self.files.dockerfile(&folder, name, span, self.diagnostics)?;
         let mut lowering = lowering?;
-        lowering.remove_undeclared(&source, self.unused, self.diagnostics);
-        lowering.check_platforms(platforms, self.unused, self.diagnostics)?;
-        let at = (platforms, span);
-        let builds = lower::builds(&source, &lowering, at, self.files, self.diagnostics)?;
+        let name = dockerfile_name(setting);
+        self.diagnostics.set_lenient(self.skips_broken);
+        let builds = self.builds(&folder, (name, span), &mut lowering, platforms);
+        self.broken = self.diagnostics.set_lenient(false);
+        // A skipped image is still known by its name, so that its dependents are skipped too.
+        let placeholder = || lower::placeholders(&folder.join(name), platforms);
+        let builds = if self.broken.is_some() { placeholder() } else { builds };
         let default = self.defaults.and_then(|defaults| defaults.infer_bases);
         Some(ImageContent::Build {
             context: folder,
-            builds,
+            builds: builds?,
             target: lowering.target().map(str::to_owned),
             inputs: self.entry.inputs.as_deref().copied(),
             infer_bases: self.entry.infer_bases.as_deref().copied().or(default).unwrap_or(true),
         })
+    }
+
+    fn builds(
+        &mut self,
+        folder: &Path,
+        (name, span): (&str, Span),
+        lowering: &mut Lowering<'_>,
+        platforms: &[Platform],
+    ) -> Option<Vec<PlatformBuild>> {
+        let source = self.files.dockerfile(folder, name, span, self.diagnostics)?;
+        lowering.remove_undeclared(&source, self.unused, self.diagnostics);
+        lowering.check_platforms(platforms, self.unused, self.diagnostics)?;
+        lower::builds(&source, lowering, (platforms, span), self.files, self.diagnostics)
     }
 
     fn name_and_tag(&mut self) -> Option<(ImageName, TagTemplate)> {

@@ -2,6 +2,7 @@
 //! neither.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 
 use super::build_args::ArgValue;
@@ -12,7 +13,7 @@ use super::spanned::Spanned;
 use super::unused::UnusedParts;
 use crate::base::name::Platform;
 use crate::base::span::Span;
-use crate::dockerfile::{DockerfileError, LowerError, LowerSubject, ReachRequest};
+use crate::dockerfile::{Dockerfile, DockerfileError, LowerError, LowerSubject, ReachRequest};
 
 /// The build of an image on one platform.
 pub(super) struct PlatformBuild {
@@ -148,6 +149,18 @@ pub(super) fn builds(
         Some(PlatformBuild { platform, dockerfile, args })
     });
     builds.collect()
+}
+
+/// Returns builds that stand for those of a broken Dockerfile.
+pub(super) fn placeholders(path: &Path, platforms: &[Platform]) -> Option<Vec<PlatformBuild>> {
+    let parsed = Arc::new(Dockerfile::parse("FROM scratch\n").ok()?);
+    let dockerfile = DockerfileSource { path: path.to_owned(), parsed, start: 0 };
+    let build = |&platform: &Platform| PlatformBuild {
+        platform,
+        dockerfile: dockerfile.clone(),
+        args: BTreeMap::new(),
+    };
+    Some(platforms.iter().map(build).collect())
 }
 
 /// Returns the Dockerfile to send. Images with equal arguments and target share the result.

@@ -19,6 +19,7 @@ mod foreign_keys;
 mod graph;
 mod groups;
 mod header;
+mod held;
 mod image;
 mod interpolate;
 pub(crate) mod invocation;

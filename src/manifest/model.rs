@@ -8,6 +8,7 @@ use schemars::JsonSchema;
 use super::build_args::ArgValue;
 use super::decode::{Decode, decode_struct};
 use super::diagnostics::Diagnostics;
+use super::model_matrix::Matrix;
 use super::node::YamlNode;
 use super::published::PublishedAs;
 use super::scalars;
@@ -21,7 +22,6 @@ use crate::base::source_ref::SourceRef;
 
 pub(crate) use super::model_changes::{MovedEntry, RemovedEntry};
 pub(crate) use super::model_discover::Discover;
-use super::model_matrix::Matrix;
 pub(crate) use super::pairs::Pairs;
 
 /// Images that should exist in an image service.

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 
 use super::decode::decode_struct;
-use super::scalars::{self, HarborOrigin};
+use super::scalars::{self, HarborOrigin, OnError};
 use super::spanned::Spanned;
 
 /// Folders or Dockerfiles to create images from.
@@ -39,9 +39,13 @@ pub(crate) struct Discover {
     /// warning.
     #[schemars(extend("examples" = ["dockerfile"]))]
     pub prefer: Option<Spanned<HarborOrigin>>,
+    /// Consequence of a Dockerfile with errors. With `skip`, they are warnings, and the image and all
+    /// that depend on it stay as they are, even with `--prune`.
+    #[schemars(extend("default" = "error"))]
+    pub on_error: Option<OnError>,
     /// Patterns of folders to leave out, with everything in them, or of files.
     #[schemars(with = "Option<Vec<scalars::ExcludeText>>")]
     pub exclude: Option<Vec<Spanned<String>>>,
 }
 
-decode_struct!(Discover { glob, dockerfiles, harbor, prefer, exclude });
+decode_struct!(Discover { glob, dockerfiles, harbor, prefer, on_error, exclude });

@@ -3,12 +3,13 @@
 
 use std::sync::Arc;
 
-use super::bases::{self, UnitReferences};
+use super::bases::{self, FoundBases, UnitReferences};
 use super::diagnostics::Diagnostics;
 use super::expand::Scope;
 use super::graph;
 use super::groups;
-use super::image;
+use super::held;
+use super::image::{self, ResolvedImage};
 use super::mirrors;
 use super::moves;
 use super::settings;
@@ -34,7 +35,11 @@ pub(super) fn resolve(
         return None;
     }
     mirrors::warn(&units, diagnostics);
-    let (references, dependencies) = bases::find(scopes, &images, &units, diagnostics);
+    let FoundBases { references, dependencies, broken } =
+        bases::find(scopes, &images, &units, diagnostics);
+    for (image, reason) in broken {
+        images[image].broken.get_or_insert(reason);
+    }
     let (moved, removed) = moves::resolve(scopes, &images, &units, diagnostics);
     moves::add_old_names(&mut units, &moved);
     groups::add(scopes, &mut units, diagnostics);
@@ -47,18 +52,22 @@ pub(super) fn resolve(
     if diagnostics.errors() > 0 {
         return None;
     }
+    let is_held = held::find(&images, &units, &dependencies, &depths, diagnostics);
+    let held = held::records(&units, &is_held);
+    let is_planned = |image: &&ResolvedImage<'_>| image.units.iter().any(|unit| !is_held[*unit]);
+    let image_count = images.iter().filter(is_planned).count();
     for (unit, UnitReferences { bases, externals }) in units.iter_mut().zip(references) {
         if let Origin::Build(build) = &mut unit.origin {
             build.bases = bases;
             build.externals = externals;
         }
     }
-    let image_count = images.len();
     // The units have all that is needed of them.
     drop(images);
     Some(Workspace {
-        units: graph::in_order(units, &dependencies, &depths),
+        units: graph::in_order(units, &dependencies, &depths, &is_held),
         images: image_count,
+        held,
         settings,
         moved,
         removed,

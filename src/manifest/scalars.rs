@@ -242,6 +242,32 @@ scalar!(
     }
 );
 
+/// Consequence of a broken Dockerfile that was discovered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum OnError {
+    Error,
+    Skip,
+}
+
+scalar!(
+    OnError,
+    |node, diagnostics| decode_text(node, diagnostics, |text| match text {
+        "error" => Ok(Self::Error),
+        "skip" => Ok(Self::Skip),
+        _ => {
+            let message = format!("`{}` is not a way to go on", text.escape_debug());
+            Err(NameError::new(message, "write `error` or `skip`"))
+        }
+    }),
+    {
+        "anyOf": [
+            { "const": "error", "description": "Nothing is planned." },
+            { "const": "skip", "description": "The image is left as it is, with a warning." },
+            { "type": "string", "pattern": r"\$", "description": "From a variable." },
+        ],
+    }
+);
+
 /// Decodes `personal`, `platform` or `team:<id>`, or a mapping with the key `team`.
 fn decode_owner(node: &mut YamlNode, diagnostics: &mut Diagnostics) -> Option<Owner> {
     if !matches!(node.value, Value::Map(_) | Value::Seq(_)) {

@@ -1,4 +1,5 @@
-//! Decides what to do with orphans: lockfile entries without a unit in the manifest. Pure.
+//! Decides what to do with orphans: lockfile entries without a unit in the manifest, except
+//! those that the manifest holds. Pure.
 
 use std::collections::{HashMap, HashSet};
 
@@ -106,7 +107,9 @@ impl Orphans<'_> {
             let owner = unit.owner.as_ref().or(facts.default_owner.as_ref())?;
             Some((owner.clone(), unit.key.clone()))
         };
-        let is_kept = |(key, _): &(&ImageRef, &Entry)| units.contains(key) || kept.contains(key);
+        let is_kept = |(key, _): &(&ImageRef, &Entry)| {
+            units.contains(key) || kept.contains(key) || workspace.holds(key)
+        };
         let of_entry = |(key, entry): (&ImageRef, &Entry)| {
             let built = entry.built.as_ref()?;
             Some((built.owner.clone(), built.image(key).clone()))
@@ -202,13 +205,13 @@ pub(super) fn renamed(
     new.iter().filter_map(renamed).collect()
 }
 
-/// Returns the lockfile entries without a unit.
+/// Returns the lockfile entries without a unit, except those of units that are left as they are.
 fn orphans<'s>(
-    workspace: &Workspace,
+    workspace: &'s Workspace,
     state: &'s State,
 ) -> impl Iterator<Item = (&'s ImageRef, &'s Entry)> {
     let units: HashSet<&ImageRef> = workspace.units.iter().map(|unit| &unit.key).collect();
-    state.entries.iter().filter(move |(key, _)| !units.contains(key))
+    state.entries.iter().filter(move |(key, _)| !units.contains(key) && !workspace.holds(key))
 }
 
 /// Index of the units that take the place of orphans.

@@ -73,7 +73,10 @@ impl OutdatedPins {
 pub(crate) fn outdated_pins(workspace: &Workspace, state: &State) -> OutdatedPins {
     let used = references(workspace.units.iter());
     let missing = unpinned(workspace, &Facts::default(), state);
-    let unused = state.pins.keys().filter(|key| !used.contains_key(*key)).cloned();
+    // The references of a broken Dockerfile are not known: it may use any of the pins.
+    let unused =
+        state.pins.keys().filter(|key| workspace.held.is_empty() && !used.contains_key(*key));
+    let unused = unused.cloned();
     OutdatedPins { missing, unused: unused.collect() }
 }
 

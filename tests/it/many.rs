@@ -704,6 +704,52 @@ images:
 }
 
 #[test]
+fn a_broken_dockerfile_can_be_skipped() {
+    let env = TestEnv::new();
+    let manifest = |on_error: &str| {
+        format!(
+            "version: 1
+images:
+  - discover: {{glob: \"src/*\"{on_error}}}
+  - {{name: top, context: top, tag: v1}}
+  - {{name: later, context: later, needs: [top]}}
+"
+        )
+    };
+    env.write("imgplan.yaml", manifest(", on_error: skip"));
+    for name in ["api", "web", "later"] {
+        let folder = if name == "later" { "later".to_owned() } else { format!("src/{name}") };
+        env.context(&folder, "FROM scratch\n");
+    }
+    env.context("top", "FROM api\n");
+    env.apply();
+    let lockfile = env.read("imgplan.lock");
+    for broken in ["COPPY a b\n", "FROM $NOWHERE\n"] {
+        env.context("src/api", broken).context("src/web", "FROM scratch\nRUN new\n");
+        let plan = env.ok(["plan", "--prune"]);
+        plan.says("api:latest is skipped: its Dockerfile has an error")
+            .says("top:v1 is skipped: it depends on api:latest")
+            .says("later:latest is skipped: it depends on top:v1")
+            .says("0 to create, 1 to rebuild, 0 to update, 0 to delete, 0 to forget");
+        env.run(["validate", "--deny-warnings"]).code(1);
+    }
+    env.ok(["apply", "--auto-approve", "--prune", "--max-destroy", "9"]);
+    let blocks = |text: &str| -> Vec<String> {
+        let of_others = |block: &&str| !block.contains("web");
+        text.split("\n\n").filter(of_others).map(str::to_owned).collect()
+    };
+    assert_eq!(blocks(&env.read("imgplan.lock")), blocks(&lockfile));
+    // By default, and for an entry that does not skip, it is an error.
+    env.write("imgplan.yaml", manifest(""));
+    env.run(["plan"]).code(1).says("cannot resolve `$NOWHERE`");
+    env.context("src/api", "COPPY a b\n");
+    env.run(["plan"]).code(1).says("unknown instruction `COPPY`");
+    let both = manifest(", on_error: skip") + "  - {name: same, context: src/api}\n";
+    env.write("imgplan.yaml", both);
+    env.run(["plan"]).code(1).says("× unknown instruction `COPPY`");
+}
+
+#[test]
 fn harbor_tasks_are_discovered() {
     let env = TestEnv::manifest(
         "version: 1

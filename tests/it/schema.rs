@@ -132,6 +132,8 @@ const DOCUMENTS: &[(bool, &str)] = &[
     (true, "version: 1\nvars: { P: image }\nimages: [{ discover: { harbor: t, prefer: '${P}' } }]"),
     (true, "version: 1\nimages: [{ discover: { harbor: t, prefer: dockerfile } }]"),
     (false, "version: 1\nimages: [{ discover: { harbor: t, prefer: source } }]"),
+    (true, "version: 1\nimages: [{ discover: { glob: a, on_error: skip } }]"),
+    (false, "version: 1\nimages: [{ discover: { glob: a, on_error: warn } }]"),
     (false, "version: 1\nimages: [{ discover: { glob: a, prefer: dockerfile } }]"),
     (false, "version: 1\nimages: [{ discover: '*' }]"),
     (false, "version: 1\nimages: [{ discover: {} }]"),

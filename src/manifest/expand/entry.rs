@@ -12,6 +12,8 @@ pub(super) struct ImageEntry {
     pub(super) note: Option<Note>,
     /// True if the image has the name of its folder because the entry has no `name`.
     pub(super) named_by_folder: bool,
+    /// True if the image is skipped if its Dockerfile is broken.
+    pub(super) skips_broken: bool,
 }
 
 /// Creates a string node.

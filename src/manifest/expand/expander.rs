@@ -44,7 +44,12 @@ impl EntryExpander<'_> {
     /// Adds a generated image. `named_by_folder` is true if its entry has no `name`, and a folder
     /// gave the image its name.
     pub(super) fn add(&mut self, node: YamlNode, note: Note, named_by_folder: bool) {
-        self.entries.push(ImageEntry { node, note: Some(note), named_by_folder });
+        self.entries.push(ImageEntry {
+            node,
+            note: Some(note),
+            named_by_folder,
+            skips_broken: false,
+        });
     }
 
     /// Counts one more image. Returns false and reports the span if there are too many.

@@ -9,6 +9,7 @@ use crate::manifest::decode::{decode, is_damaged};
 use crate::manifest::interpolate::{Variables, warn_about_bare_names};
 use crate::manifest::model::Discover;
 use crate::manifest::node::{Value, YamlNode};
+use crate::manifest::scalars::OnError;
 use crate::manifest::spanned::Spanned;
 
 /// Keys that set the origin of an image. An entry has only one of them.
@@ -59,7 +60,12 @@ impl EntryExpander<'_> {
             }
             // An entry without a matrix was written as one image and needs no room.
             None if row.is_none() || self.has_room(node.span) => {
-                self.entries.push(ImageEntry { node, note, named_by_folder: false });
+                self.entries.push(ImageEntry {
+                    node,
+                    note,
+                    named_by_folder: false,
+                    skips_broken: false,
+                });
             }
             None => {}
         }
@@ -83,7 +89,22 @@ impl EntryExpander<'_> {
         let Some(discover) = decode::<Spanned<Discover>>(&mut value, self.diagnostics) else {
             return;
         };
-        let Some(excludes) = self.excludes(&discover) else { return };
+        let before = self.entries.len();
+        self.discover_with(node, &discover, &value, row);
+        let skips_broken = discover.on_error == Some(OnError::Skip);
+        for entry in &mut self.entries[before..] {
+            entry.skips_broken = skips_broken;
+        }
+    }
+
+    fn discover_with(
+        &mut self,
+        node: &YamlNode,
+        discover: &Spanned<Discover>,
+        value: &YamlNode,
+        row: Option<MatrixRow<'_>>,
+    ) {
+        let Some(excludes) = self.excludes(discover) else { return };
         let prefer = discover.prefer.as_ref();
         if let (Some(prefer), None) = (prefer, &discover.harbor) {
             let help = "remove it, or write `harbor:`";
@@ -103,7 +124,7 @@ impl EntryExpander<'_> {
                     self.diagnostics.error(message, context.span, help);
                 }
             },
-            (None, None, None) if is_damaged(&value) => {}
+            (None, None, None) if is_damaged(value) => {}
             (None, None, None) => {
                 let help = "write `glob: \"services/*\"`, `dockerfiles: \"docker/*.Dockerfile\"` or \
                             `harbor: tasks`";

@@ -63,7 +63,7 @@ impl RawScope {
         let damaged = self.root.get("defaults").is_some_and(is_damaged);
         let count = self.entries.len();
         let (mut images, mut origins) = (Vec::with_capacity(count), Vec::with_capacity(count));
-        for ImageEntry { mut node, note, named_by_folder } in self.entries {
+        for ImageEntry { mut node, note, named_by_folder, skips_broken } in self.entries {
             let outer = diagnostics.enter(note.as_ref());
             let image = decode::<Spanned<Image>>(&mut node, diagnostics);
             diagnostics.leave(outer);
@@ -72,7 +72,8 @@ impl RawScope {
                 continue;
             };
             images.push(image);
-            origins.push(ImageOrigin { note, damaged: is_damaged(&node), named_by_folder });
+            let damaged = is_damaged(&node);
+            origins.push(ImageOrigin { note, damaged, named_by_folder, skips_broken });
         }
         if let Some(span) = self.images {
             manifest.images = Some(Spanned::new(images, span));

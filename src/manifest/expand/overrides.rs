@@ -224,7 +224,7 @@ mod tests {
         let root = "defaults: { platforms: [linux/arm64], args: { D: d } }";
         let root = node::parse(root, sources.add("m", root)).unwrap();
         let node = node::parse(image, sources.add("i", image)).unwrap();
-        let entry = ImageEntry { node, note: None, named_by_folder: false };
+        let entry = ImageEntry { node, note: None, named_by_folder: false, skips_broken: false };
         let file = RawScope { dir: ".".into(), root, images: None, entries: vec![entry] };
         let sets: Vec<Override> = sets.iter().map(|set| set.parse().unwrap()).collect();
         let (mut files, mut diagnostics) = ([file], Diagnostics::default());

@@ -45,6 +45,8 @@ pub(crate) struct ImageOrigin {
     pub(crate) damaged: bool,
     /// True if the image has the name of its folder because the entry has no `name`.
     pub(crate) named_by_folder: bool,
+    /// True if the image is skipped if its Dockerfile is broken.
+    pub(crate) skips_broken: bool,
 }
 
 /// A file before it is decoded.

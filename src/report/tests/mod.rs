@@ -82,6 +82,7 @@ impl Fixture {
             removed: Vec::new(),
             warnings: Vec::new(),
             files: Vec::new(),
+            held: Vec::new(),
             skipped: Vec::new(),
             sources: Arc::new(sources),
         };
