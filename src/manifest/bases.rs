@@ -11,6 +11,7 @@ use super::graph::Dependency;
 use super::image::{ImageContent, ResolvedImage};
 use super::lower::PlatformBuild;
 use super::matching::{ReferenceIndex, split_reference};
+use super::scalars::OnError;
 use super::workspace::{BaseUse, ExternalBase, Unit, UnitId};
 use crate::base::name::{ImageName, NameError, Platform};
 use crate::base::nearest::did_you_mean;
@@ -163,7 +164,7 @@ impl BaseFinder<'_, '_> {
                         let alternative =
                             "set `infer_bases: false` and list its bases under `needs:`";
                         let help = format!("{}; or {alternative}", error.help);
-                        self.diagnostics.set_lenient(image.skips_broken);
+                        self.diagnostics.set_lenient(image.on_error == OnError::Skip);
                         self.diagnostics.error(message, span, help);
                         let broken = self.diagnostics.set_lenient(false);
                         self.broken.extend(broken.map(|message| (index, message)));

@@ -22,7 +22,7 @@ impl ArgValue {
         let text = match self {
             Self::Everywhere(text) => text,
             Self::ByPlatform(texts) => {
-                &texts.iter().find(|(own, _)| **own == platform).map(|(_, text)| text)?
+                texts.iter().find(|(own, _)| **own == platform).map(|(_, text)| text)?
             }
         };
         Some(fill_arch(text, platform))

@@ -9,6 +9,7 @@ use super::fields::{self, Fields};
 use super::files::Files;
 use super::lower::{self, Lowering, PlatformBuild};
 use super::model::{Defaults, Image};
+use super::scalars::OnError;
 use super::spanned::Spanned;
 use super::unused::UnusedParts;
 use super::workspace::InputScope;
@@ -41,8 +42,8 @@ pub(super) struct ResolvedImage<'a> {
     pub(super) damaged: bool,
     /// True if an argument may be missing because its value was rejected.
     pub(super) args_damaged: bool,
-    /// True if the image is skipped if its Dockerfile is broken.
-    pub(super) skips_broken: bool,
+    /// Consequence of a broken Dockerfile.
+    pub(super) on_error: OnError,
     /// The first error of its Dockerfile, if the image is skipped for it.
     pub(super) broken: Option<String>,
 }
@@ -110,7 +111,7 @@ pub(super) fn resolve<'a>(
                 defaults,
                 owner,
                 damaged: origin.damaged,
-                skips_broken: origin.skips_broken,
+                on_error: origin.on_error,
                 broken: None,
                 files: &mut files,
                 unused: &mut unused,
@@ -167,7 +168,7 @@ struct ImageResolver<'a, 'f, 's> {
     owner: Option<&'a Spanned<Owner>>,
     /// True if a problem of the entry was reported: what is missing now may be what was wrong.
     damaged: bool,
-    skips_broken: bool,
+    on_error: OnError,
     broken: Option<String>,
     files: &'f mut Files<'s>,
     unused: &'f mut UnusedParts,
@@ -201,7 +202,7 @@ impl<'a> ImageResolver<'a, '_, '_> {
             units: Vec::new(),
             damaged: self.damaged,
             args_damaged: false,
-            skips_broken: self.skips_broken,
+            on_error: self.on_error,
             broken: self.broken.take(),
         })
     }
@@ -290,10 +291,9 @@ impl<'a> ImageResolver<'a, '_, '_> {
         let span = setting.map_or(context.span(), Spanned::span);
         let folder = self.files.context(context, self.diagnostics)?;
         let lowering = lower::lowering(self.entry, self.defaults, self.diagnostics);
-        let mut lowering = lowering?;
         let name = dockerfile_name(setting);
-        self.diagnostics.set_lenient(self.skips_broken);
-        let builds = self.builds(&folder, (name, span), &mut lowering, platforms);
+        self.diagnostics.set_lenient(self.on_error == OnError::Skip);
+        let builds = self.builds(&folder, (name, span), lowering, platforms);
         self.broken = self.diagnostics.set_lenient(false);
         // A skipped image is still known by its name, so that its dependents are skipped too.
         let placeholder = || lower::placeholders(&folder.join(name), platforms);
@@ -302,7 +302,7 @@ impl<'a> ImageResolver<'a, '_, '_> {
         Some(ImageContent::Build {
             context: folder,
             builds: builds?,
-            target: lowering.target().map(str::to_owned),
+            target: self.entry.target.as_ref().map(|target| target.to_string()),
             inputs: self.entry.inputs.as_deref().copied(),
             infer_bases: self.entry.infer_bases.as_deref().copied().or(default).unwrap_or(true),
         })
@@ -312,13 +312,14 @@ impl<'a> ImageResolver<'a, '_, '_> {
         &mut self,
         folder: &Path,
         (name, span): (&str, Span),
-        lowering: &mut Lowering<'_>,
+        lowering: Option<Lowering<'_>>,
         platforms: &[Platform],
     ) -> Option<Vec<PlatformBuild>> {
         let source = self.files.dockerfile(folder, name, span, self.diagnostics)?;
+        let mut lowering = lowering?;
         lowering.remove_undeclared(&source, self.unused, self.diagnostics);
         lowering.check_platforms(platforms, self.unused, self.diagnostics)?;
-        lower::builds(&source, lowering, (platforms, span), self.files, self.diagnostics)
+        lower::builds(&source, &lowering, (platforms, span), self.files, self.diagnostics)
     }
 
     fn name_and_tag(&mut self) -> Option<(ImageName, TagTemplate)> {

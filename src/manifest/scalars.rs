@@ -243,8 +243,9 @@ scalar!(
 );
 
 /// Consequence of a broken Dockerfile that was discovered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) enum OnError {
+    #[default]
     Error,
     Skip,
 }

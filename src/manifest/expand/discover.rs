@@ -110,12 +110,11 @@ impl EntryExpander<'_> {
         dockerfile: Option<&str>,
         span: Span,
     ) {
-        let (folder, file) = match dockerfile {
-            Some(_) => (path, None),
-            None => {
-                let (folder, file) = path.rsplit_once('/').unwrap_or((".", path));
-                (if folder.is_empty() { "/" } else { folder }, Some(file))
-            }
+        let (folder, file) = if dockerfile.is_some() {
+            (path, None)
+        } else {
+            let (folder, file) = path.rsplit_once('/').unwrap_or((".", path));
+            (if folder.is_empty() { "/" } else { folder }, Some(file))
         };
         let names = self.folder_names(folder);
         let named_after = file.map(|file| image_of(file).unwrap_or(&names.dir));
@@ -142,18 +141,17 @@ impl EntryExpander<'_> {
         else {
             return;
         };
-        let relative = match file.is_absolute() == context.is_absolute() {
-            true => relative_path(&context, &file),
-            false => file.to_str().map(str::to_owned),
+        let relative = if file.is_absolute() == context.is_absolute() {
+            relative_path(&context, &file)
+        } else {
+            file.to_str().map(str::to_owned)
         };
-        match relative {
-            Some(relative) => node.put("dockerfile", span, text_node(relative, span)),
-            None => {
-                let message =
-                    format!("no path leads from {} to {}", context.display(), file.display());
-                self.diagnostics.error(message, span, "write both without `..`");
-            }
+        if let Some(relative) = relative {
+            node.put("dockerfile", span, text_node(relative, span));
+            return;
         }
+        let message = format!("no path leads from {} to {}", context.display(), file.display());
+        self.diagnostics.error(message, span, "write both without `..`");
     }
 
     /// Describes a pattern that finds no Dockerfile.

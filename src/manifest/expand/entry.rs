@@ -4,6 +4,7 @@ use super::template::{self, TemplateKind, TemplateValues};
 use crate::base::span::Span;
 use crate::manifest::diagnostics::{Diagnostics, Note};
 use crate::manifest::node::{ScalarKind, Value, YamlNode};
+use crate::manifest::scalars::OnError;
 
 /// The entry of one image. It has a note if it was generated.
 #[derive(Debug, Clone)]
@@ -12,8 +13,8 @@ pub(super) struct ImageEntry {
     pub(super) note: Option<Note>,
     /// True if the image has the name of its folder because the entry has no `name`.
     pub(super) named_by_folder: bool,
-    /// True if the image is skipped if its Dockerfile is broken.
-    pub(super) skips_broken: bool,
+    /// Consequence of a broken Dockerfile.
+    pub(super) on_error: OnError,
 }
 
 /// Creates a string node.

@@ -12,6 +12,7 @@ use crate::base::span::{SourceMap, Span};
 use crate::manifest::diagnostics::{Diagnostics, Note};
 use crate::manifest::interpolate::Variables;
 use crate::manifest::node::YamlNode;
+use crate::manifest::scalars::OnError;
 use crate::manifest::workspace::Skipped;
 
 /// Expands the entries of one file into images.
@@ -48,7 +49,7 @@ impl EntryExpander<'_> {
             node,
             note: Some(note),
             named_by_folder,
-            skips_broken: false,
+            on_error: OnError::default(),
         });
     }
 

@@ -64,7 +64,7 @@ impl EntryExpander<'_> {
                     node,
                     note,
                     named_by_folder: false,
-                    skips_broken: false,
+                    on_error: OnError::default(),
                 });
             }
             None => {}
@@ -91,9 +91,8 @@ impl EntryExpander<'_> {
         };
         let before = self.entries.len();
         self.discover_with(node, &discover, &value, row);
-        let skips_broken = discover.on_error == Some(OnError::Skip);
         for entry in &mut self.entries[before..] {
-            entry.skips_broken = skips_broken;
+            entry.on_error = discover.on_error.unwrap_or_default();
         }
     }
 

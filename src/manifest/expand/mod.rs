@@ -63,7 +63,7 @@ impl RawScope {
         let damaged = self.root.get("defaults").is_some_and(is_damaged);
         let count = self.entries.len();
         let (mut images, mut origins) = (Vec::with_capacity(count), Vec::with_capacity(count));
-        for ImageEntry { mut node, note, named_by_folder, skips_broken } in self.entries {
+        for ImageEntry { mut node, note, named_by_folder, on_error } in self.entries {
             let outer = diagnostics.enter(note.as_ref());
             let image = decode::<Spanned<Image>>(&mut node, diagnostics);
             diagnostics.leave(outer);
@@ -73,7 +73,7 @@ impl RawScope {
             };
             images.push(image);
             let damaged = is_damaged(&node);
-            origins.push(ImageOrigin { note, damaged, named_by_folder, skips_broken });
+            origins.push(ImageOrigin { note, damaged, named_by_folder, on_error });
         }
         if let Some(span) = self.images {
             manifest.images = Some(Spanned::new(images, span));

@@ -217,6 +217,7 @@ fn scalar_text(node: &YamlNode) -> Option<&str> {
 mod tests {
     use super::*;
     use crate::manifest::node::{self, MapKey};
+    use crate::manifest::scalars::OnError;
 
     /// Applies overrides. Returns the image as text, and the problems with their source text.
     fn set(image: &str, sets: &[&str]) -> (String, Vec<String>) {
@@ -224,7 +225,8 @@ mod tests {
         let root = "defaults: { platforms: [linux/arm64], args: { D: d } }";
         let root = node::parse(root, sources.add("m", root)).unwrap();
         let node = node::parse(image, sources.add("i", image)).unwrap();
-        let entry = ImageEntry { node, note: None, named_by_folder: false, skips_broken: false };
+        let entry =
+            ImageEntry { node, note: None, named_by_folder: false, on_error: OnError::default() };
         let file = RawScope { dir: ".".into(), root, images: None, entries: vec![entry] };
         let sets: Vec<Override> = sets.iter().map(|set| set.parse().unwrap()).collect();
         let (mut files, mut diagnostics) = ([file], Diagnostics::default());

@@ -7,6 +7,7 @@ use crate::base::span::{Problem, Span};
 use crate::manifest::diagnostics::Note;
 use crate::manifest::model::{Image, Manifest};
 use crate::manifest::node::YamlNode;
+use crate::manifest::scalars::OnError;
 use crate::manifest::spanned::Spanned;
 
 /// Maximum number of images of a manifest.
@@ -45,8 +46,8 @@ pub(crate) struct ImageOrigin {
     pub(crate) damaged: bool,
     /// True if the image has the name of its folder because the entry has no `name`.
     pub(crate) named_by_folder: bool,
-    /// True if the image is skipped if its Dockerfile is broken.
-    pub(crate) skips_broken: bool,
+    /// Consequence of a broken Dockerfile.
+    pub(crate) on_error: OnError,
 }
 
 /// A file before it is decoded.
