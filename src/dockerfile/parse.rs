@@ -35,7 +35,9 @@ impl Dockerfile {
         let Parser { lines, globals, mut stages, mut errors, from_error_reported, .. } = parser;
         // A manifest may have 50,000 Dockerfiles, which are kept until the end.
         stages.shrink_to_fit();
-        stages.iter_mut().for_each(|stage| stage.instructions.shrink_to_fit());
+        for stage in &mut stages {
+            stage.instructions.shrink_to_fit();
+        }
         if stages.is_empty() && !from_error_reported {
             errors.push(DockerfileError::new(
                 "the Dockerfile has no FROM",
