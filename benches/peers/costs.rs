@@ -10,11 +10,13 @@ use crate::measure::{Done, Failed, IMGPLAN, command, is_here, median, run, timed
 use crate::support::{Random, contexts, text};
 
 /// Measurements of one process by GNU time.
-struct Used {
+pub(crate) struct Used {
     /// Bytes.
-    peak: f64,
+    pub(crate) peak: f64,
     /// Seconds, summed over all cores.
-    processor: f64,
+    pub(crate) processor: f64,
+    /// Seconds.
+    pub(crate) wall: f64,
 }
 
 /// Peak memory while packing 4 GB.
@@ -104,21 +106,21 @@ fn processor(bench: &Bench, dir: &Path, args: &[&str]) -> Result<f64, Failed> {
     Ok(seconds)
 }
 
-fn has_time() -> bool {
+pub(crate) fn has_time() -> bool {
     is_here("time", "apt install time (the one of the shell does not do)")
 }
 
-fn used(dir: &Path, args: &[&str]) -> Result<Used, Failed> {
+pub(crate) fn used(dir: &Path, args: &[&str]) -> Result<Used, Failed> {
     let file = dir.join("used");
     let mut time = command("time", dir);
-    time.args(["-f", "%M %U %S", "-o"]).arg(&file).arg(IMGPLAN).args(args);
+    time.args(["-f", "%M %U %S %e", "-o"]).arg(&file).arg(IMGPLAN).args(args);
     run(&mut time)?;
     let text = fs::read_to_string(&file)?;
     let numbers: Vec<f64> = text.split_whitespace().map(str::parse).collect::<Result<_, _>>()?;
-    let [kilobytes, user, system] = numbers[..] else {
+    let [kilobytes, user, system, wall] = numbers[..] else {
         return Err(format!("this is not what GNU time writes: {text}").into());
     };
-    Ok(Used { peak: kilobytes * 1024.0, processor: user + system })
+    Ok(Used { peak: kilobytes * 1024.0, processor: user + system, wall })
 }
 
 /// Creates a context of four files of 1 GiB each. The text repeats after 16 MB, further back than the

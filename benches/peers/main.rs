@@ -9,6 +9,7 @@
 #![allow(clippy::print_stdout, reason = "what it measured is what it is for")]
 #![allow(clippy::unwrap_used, reason = "a bench that panics says where")]
 
+mod builds;
 mod costs;
 mod floor;
 mod measure;
@@ -16,6 +17,7 @@ mod pack;
 mod plans;
 #[path = "../support/mod.rs"]
 mod support;
+mod tasks;
 
 use std::cell::Cell;
 use std::env;
@@ -36,6 +38,8 @@ Comparisons, all of them by default:
   memory  peak memory while a context of 4 GB is packed
   many    processor time for a plan of 10,000 images
   expand  the same for 5,000 mirrors of a list and 1,000 folders that were found
+  tasks   time and memory of a plan with nothing to do, 45,857 found folders of 4 files
+  builds  an apply of 100 builds of 5 s
 
 Options:
   --runs N      runs of each, after one that is not counted [default: 9]
@@ -47,7 +51,7 @@ TMPDIR says where the files go: about 2 GB, and 6 GB for `memory`.";
 /// The name, description and function of a comparison.
 type Comparison = (&'static str, &'static str, fn(&Bench) -> Done);
 
-const COMPARISONS: [Comparison; 7] = [
+const COMPARISONS: [Comparison; 9] = [
     ("plan", "a plan with nothing to do, against git status", plans::plan),
     ("floor", "a plan with nothing to do, against the floor", plans::floor),
     ("cold", "a plan without the stat cache, against b3sum", plans::cold),
@@ -55,6 +59,8 @@ const COMPARISONS: [Comparison; 7] = [
     ("memory", "packing 4 GB", costs::memory),
     ("many", "planning 10,000 images", costs::many),
     ("expand", "planning what a list and a pattern stand for", costs::expanded),
+    ("tasks", "a plan with nothing to do of 45,857 small contexts", tasks::tasks),
+    ("builds", "100 builds of 5 s, against the duration of one", builds::builds),
 ];
 
 /// The requested comparisons and settings.

@@ -11,7 +11,7 @@ use crate::service::{Service, accepted, check_accepted, requests};
 const BUILDS: u32 = 500;
 const BUILD_TIME: Duration = Duration::from_secs(20);
 /// Default number of concurrent builds.
-const CONCURRENCY: usize = 64;
+const CONCURRENCY: usize = 150;
 /// Maximum duration, relative to an ideal schedule.
 const MAX_RELATIVE_TIME: f64 = 1.05;
 /// Maximum poll requests per second.
