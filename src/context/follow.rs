@@ -9,12 +9,13 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::dir::{Dir, NativeDir};
-use super::error::{ScanError, ScanProblem, unreadable};
+use super::error::{ScanError, ScanProblem};
 use super::ignore::MAX_PATTERNS;
 use super::names::ItemKind;
 use super::path::{RelPath, as_os_str, lossy};
 use super::pattern::Matcher;
 use super::selection::{ReadSelection, SelectedPattern, escape, has_wildcard};
+use crate::base::file::PathError;
 
 /// Maximum number of links and matches that are followed. A build that needs more is taken to read
 /// its whole context.
@@ -30,11 +31,11 @@ pub struct ContextRead {
 }
 
 /// Returns the selection of everything that a build reads from the context in `root`; `None` for
-/// the whole context.
+/// the whole context. Fails if a folder on the way cannot be read.
 pub(super) fn select(
     root: &Path,
     reads: &[ContextRead],
-) -> Result<Option<ReadSelection>, ScanProblem> {
+) -> Result<Option<ReadSelection>, PathError> {
     let whole = |read: &ContextRead| read.path.is_empty() && read.excludes.is_empty();
     if reads.iter().any(whole) {
         return Ok(None);
@@ -74,7 +75,8 @@ pub(crate) fn read_match(
     path: &RelPath,
     is_dir: bool,
 ) -> Result<ReadMatch, ScanError> {
-    let selection = select(root, reads).map_err(|problem| ScanError::new(root, vec![problem]))?;
+    let unreadable = |error| ScanError::new(root, vec![ScanProblem::Unreadable(error)]);
+    let selection = select(root, reads).map_err(unreadable)?;
     Ok(match selection {
         Some(selection) if selection.selects(path, is_dir) => ReadMatch::Read,
         Some(selection) if is_dir && selection.may_select_below(path) => ReadMatch::Below,
@@ -97,10 +99,13 @@ struct Follower<'r> {
 }
 
 impl Follower<'_> {
-    fn read(&mut self, read: &ContextRead) -> Result<(), ScanProblem> {
-        let part = |part: &str| match has_wildcard(part) {
-            true => PathPart::Pattern(part.to_owned()),
-            false => PathPart::Name(part.as_bytes().to_vec()),
+    fn read(&mut self, read: &ContextRead) -> Result<(), PathError> {
+        let part = |part: &str| {
+            if has_wildcard(part) {
+                PathPart::Pattern(part.to_owned())
+            } else {
+                PathPart::Name(part.as_bytes().to_vec())
+            }
         };
         let parts: Vec<PathPart> =
             read.path.split('/').filter(|part| !part.is_empty()).map(part).collect();
@@ -114,7 +119,7 @@ impl Follower<'_> {
     }
 
     /// Returns true for the path of a folder without links and patterns.
-    fn is_folder(&self, parts: &[PathPart]) -> Result<bool, ScanProblem> {
+    fn is_folder(&self, parts: &[PathPart]) -> Result<bool, PathError> {
         let mut at = Vec::new();
         for part in parts {
             let PathPart::Name(name) = part else { return Ok(false) };
@@ -127,7 +132,7 @@ impl Follower<'_> {
     }
 
     /// Follows `rest` from the folder `at`, which is reached without a link.
-    fn follow(&mut self, mut at: Vec<u8>, rest: &[PathPart]) -> Result<(), ScanProblem> {
+    fn follow(&mut self, mut at: Vec<u8>, rest: &[PathPart]) -> Result<(), PathError> {
         if self.seen.len() > MAX_FOLLOWED || !self.seen.insert((at.clone(), rest.to_vec())) {
             return Ok(());
         }
@@ -154,7 +159,7 @@ impl Follower<'_> {
         at: &[u8],
         pattern: &str,
         after: &[PathPart],
-    ) -> Result<(), ScanProblem> {
+    ) -> Result<(), PathError> {
         let first = PathPart::Pattern(pattern.to_owned());
         let all: Vec<PathPart> = [first].into_iter().chain(after.iter().cloned()).collect();
         self.select(at, &all);
@@ -181,7 +186,7 @@ impl Follower<'_> {
 
     /// Selects the link at `at`, and follows its target. As in BuildKit, a target that is absolute
     /// begins at the root of the context, and `..` does not leave it.
-    fn follow_link(&mut self, at: &[u8], after: &[PathPart]) -> Result<(), ScanProblem> {
+    fn follow_link(&mut self, at: &[u8], after: &[PathPart]) -> Result<(), PathError> {
         self.select(at, &[]);
         let path = self.full(at);
         let target = match fs::read_link(&path) {
@@ -222,7 +227,7 @@ impl Follower<'_> {
     }
 
     /// Returns the kind of a path, or `None` if nothing is there.
-    fn kind(&self, at: &[u8]) -> Result<Option<fs::FileType>, ScanProblem> {
+    fn kind(&self, at: &[u8]) -> Result<Option<fs::FileType>, PathError> {
         let path = self.full(at);
         match fs::symlink_metadata(&path) {
             Ok(meta) => Ok(Some(meta.file_type())),
@@ -234,6 +239,10 @@ impl Follower<'_> {
     fn full(&self, at: &[u8]) -> PathBuf {
         self.root.join(as_os_str(at))
     }
+}
+
+fn unreadable(action: &'static str, path: PathBuf, source: io::Error) -> PathError {
+    PathError { action, path, source }
 }
 
 fn joined(folder: &[u8], name: &[u8]) -> Vec<u8> {

@@ -57,9 +57,12 @@ impl Placement {
     /// Returns the placement of a Dockerfile.
     pub fn new(tree: &Tree, dockerfile: DockerfileToSend<'_>) -> Self {
         let DockerfileToSend { inside, is_changed, text } = dockerfile;
-        let keeps_path = |path: &RelPath| match tree.selects_file(path) {
-            true => !is_changed && can_keep_path(tree, path),
-            false => can_be_added(tree, path),
+        let keeps_path = |path: &RelPath| {
+            if tree.selects_file(path) {
+                !is_changed && can_keep_path(tree, path)
+            } else {
+                can_be_added(tree, path)
+            }
         };
         match inside.and_then(RelPath::new).filter(keeps_path) {
             Some(path) => {

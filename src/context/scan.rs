@@ -82,8 +82,7 @@ fn scan_into<D: Dir>(
         requests.par_iter().map(|request| prepare(request, &shared)).collect();
     let (mut contexts, mut errors) = (Vec::<PreparedContext>::new(), Vec::new());
     // Requests with the same root, ignore file and paths are one context.
-    let mut index_of: HashMap<(OsString, Option<OsString>, Option<&[ContextRead]>), usize> =
-        HashMap::new();
+    let mut index_of: HashMap<ContextKey<'_>, usize> = HashMap::new();
     let mut indexes = Vec::with_capacity(requests.len());
     for (context, request) in prepared.into_iter().zip(requests) {
         match context {
@@ -116,6 +115,9 @@ fn scan_into<D: Dir>(
     }
     Ok(indexes.into_iter().map(|index| Arc::clone(&trees[index])).collect())
 }
+
+/// The root of a context, its ignore file, and what the build reads.
+type ContextKey<'r> = (OsString, Option<OsString>, Option<&'r [ContextRead]>);
 
 /// Results that several contexts need and that are computed once.
 #[derive(Default)]
@@ -165,7 +167,9 @@ fn prepare(request: &ScanRequest, shared: &SharedLookups) -> Result<PreparedCont
     let rules = IgnoreRules::find(root, request.dockerfile.as_deref(), &shared.patterns)
         .map_err(|problems| ScanError::new(root, problems))?;
     let selection = match &request.reads {
-        Some(reads) => follow::select(&real_root, reads).map_err(fail)?.map(Arc::new),
+        Some(reads) => follow::select(&real_root, reads)
+            .map_err(|error| fail(ScanProblem::Unreadable(error)))?
+            .map(Arc::new),
         None => None,
     };
     Ok(PreparedContext { root: root.clone(), real_root, rules, selection })

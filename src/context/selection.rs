@@ -139,9 +139,10 @@ impl ReadSelection {
                 None => (false, true, ParentMatches::default()),
             };
             selected |= is_included && !is_excluded;
-            enter |= match is_included {
-                true => !is_excluded || may_include,
-                false => source.starts.iter().any(|start| start.may_match_below(path)),
+            enter |= if is_included {
+                !is_excluded || may_include
+            } else {
+                source.starts.iter().any(|start| start.may_match_below(path))
             };
             all.push(SourceMatches { included, excluded });
         }

@@ -31,7 +31,7 @@ impl Differences<'_> {
             return vec![Reason::FingerprintFormatChanged];
         }
         if old.has_whole_context() && new.get("inputs").is_some() {
-            return self.from_whole(id, old, new, step_of);
+            return self.since_whole_context(id, old, new, step_of);
         }
         let mut reasons = settings(old, new);
         // The digests of different scopes cannot be compared. A mirror has none.
@@ -66,7 +66,7 @@ impl Differences<'_> {
 
     /// Returns the differences from a build whose whole context was recorded: those of the inputs
     /// that would be recorded for the whole context today.
-    fn from_whole<'s>(
+    fn since_whole_context<'s>(
         &self,
         id: UnitId,
         old: &Inputs,

@@ -13,17 +13,14 @@ pub(super) fn set_files(inputs: &mut Inputs, build: &BuildOrigin, context: Optio
     if let Some(context) = context {
         inputs.set("context", context.digest);
     }
-    match context.and_then(|context| context.instructions) {
-        Some(instructions) => {
-            inputs.set("dockerfile", instructions);
-            inputs.set("inputs", "reached");
-        }
-        None => {
-            inputs.set("dockerfile", Digest::of(build.dockerfile.text().as_bytes()));
-            if let Some(path) = &build.dockerfile_inside {
-                inputs.set("dockerfile_path", path);
-            }
-        }
+    if let Some(instructions) = context.and_then(|context| context.instructions) {
+        inputs.set("dockerfile", instructions);
+        inputs.set("inputs", "reached");
+        return;
+    }
+    inputs.set("dockerfile", Digest::of(build.dockerfile.text().as_bytes()));
+    if let Some(path) = &build.dockerfile_inside {
+        inputs.set("dockerfile_path", path);
     }
 }
 

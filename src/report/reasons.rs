@@ -77,10 +77,9 @@ impl PlanView<'_> {
     pub(super) fn full_form(&self, step: &Step, reason: &Reason) -> Vec<String> {
         match reason {
             Reason::New => vec!["new: the lockfile records no build".to_owned()],
-            Reason::WholeContextChanged => vec![
-                reason.to_string(),
-                "  from now on, only the files that its instructions reach count".to_owned(),
-            ],
+            Reason::WholeContextChanged => {
+                with_detail(reason, "from now on, only the files that its instructions reach count")
+            }
             Reason::ContextChanged { files } if self.has_two_contexts(step) => {
                 context(files.as_deref())
             }
@@ -109,10 +108,9 @@ impl PlanView<'_> {
             }
             Reason::ExistsRemote => vec![reason.to_string(), import(&step.key)],
             Reason::Requested => vec!["requested by `--replace`".to_owned()],
-            Reason::FingerprintFormatChanged => vec![
-                reason.to_string(),
-                "  its inputs cannot be compared with those of the last build".to_owned(),
-            ],
+            Reason::FingerprintFormatChanged => {
+                with_detail(reason, "its inputs cannot be compared with those of the last build")
+            }
             Reason::Moved { from } => {
                 let moved = &self.workspace.moved;
                 let moved = moved.iter().find(|moved| moved.from.matches(from));
@@ -140,6 +138,11 @@ impl PlanView<'_> {
 }
 
 /// Returns the advice for an image that should not be replaced.
+/// Returns a reason and a detail, as lines.
+fn with_detail(reason: &Reason, detail: &str) -> Vec<String> {
+    vec![reason.to_string(), format!("  {detail}")]
+}
+
 fn import(key: &ImageRef) -> String {
     format!("  to record it instead of replacing it, run `imgplan import {key}`")
 }
