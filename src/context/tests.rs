@@ -442,6 +442,7 @@ fn a_dockerfile_keeps_its_path_if_the_builder_finds_it_and_its_ignore_file() {
 
 #[test]
 fn a_dockerfile_that_the_build_does_not_read_keeps_its_path() {
+    const HIDDEN: &str = ".imgplan.Dockerfile";
     let dir = folder(&["Dockerfile", "d/Dockerfile", "d/a", "e/Dockerfile"]);
     fs::write(dir.path().join(".dockerignore"), "x\n").unwrap();
     let path_of = |inside: &str, read: &str, is_changed: bool| {
@@ -452,7 +453,6 @@ fn a_dockerfile_that_the_build_does_not_read_keeps_its_path() {
         let tree = scan_all(&[request], None).unwrap().remove(0);
         placement(&tree, Some(inside), is_changed).dockerfile.to_string()
     };
-    const HIDDEN: &str = ".imgplan.Dockerfile";
     for (inside, read, unchanged, changed) in [
         ("Dockerfile", "d/a", "Dockerfile", "Dockerfile"),
         ("d/Dockerfile", "d/a", "d/Dockerfile", "d/Dockerfile"),
