@@ -3,6 +3,8 @@
 
 use std::collections::HashSet;
 
+use rayon::prelude::*;
+
 use super::base_errors::not_built;
 use super::base_warnings::{self, OutsideReference, ShadowedNames};
 use super::diagnostics::Diagnostics;
@@ -19,6 +21,9 @@ use crate::base::reference::{RegistryRef, full_form};
 use crate::base::span::Span;
 use crate::base::text::list;
 use crate::dockerfile::{Reference, ReferencePlatform};
+
+/// Number of images whose references are in memory at once.
+const IMAGES_PER_CHUNK: usize = 4096;
 
 /// Maximum number of names in a message.
 pub(super) const MAX_NAMES_SHOWN: usize = 8;
@@ -67,15 +72,33 @@ pub(super) fn find(
         finder.needs.push(needs);
         finder.diagnostics.leave(outer);
     }
-    for (index, image) in images.iter().enumerate() {
-        let outer = finder.diagnostics.enter(image.note);
-        finder.read_references(index);
-        finder.read_triggers(index);
-        finder.diagnostics.leave(outer);
+    let indexes: Vec<usize> = (0..images.len()).collect();
+    for chunk in indexes.chunks(IMAGES_PER_CHUNK) {
+        let references = |&index: &usize| references_by_unit(&images[index], units);
+        let references: Vec<_> = chunk.par_iter().map(references).collect();
+        for (&index, references) in chunk.iter().zip(references) {
+            let outer = finder.diagnostics.enter(images[index].note);
+            for (unit, reference) in references {
+                finder.read_reference(index, unit, reference);
+            }
+            finder.read_triggers(index);
+            finder.diagnostics.leave(outer);
+        }
     }
     finder.shadowed.warn(finder.diagnostics);
     let BaseFinder { references, dependencies, broken, .. } = finder;
     FoundBases { references, dependencies, broken }
+}
+
+/// Returns the references of the Dockerfiles of an image, with the unit of each.
+fn references_by_unit(image: &ResolvedImage<'_>, units: &[Unit]) -> Vec<(usize, Reference)> {
+    let references = |&unit: &usize| {
+        let platform = units[unit].platform;
+        let build = image.build_on(platform);
+        let references = build.map(|build| build.dockerfile.parsed.references(platform));
+        references.into_iter().flatten().map(move |reference| (unit, reference))
+    };
+    image.units.iter().filter(|_| image.infers_bases()).flat_map(references).collect()
 }
 
 struct BaseFinder<'a, 'd> {
@@ -147,55 +170,50 @@ impl BaseFinder<'_, '_> {
         }
     }
 
-    /// Reads the references of the Dockerfile of an image.
-    fn read_references(&mut self, index: usize) {
+    /// Reads a reference of the Dockerfile of an image on the platform of `unit`.
+    fn read_reference(&mut self, index: usize, unit: usize, reference: Reference) {
         let image = &self.images[index];
-        for &unit in image.units.iter().filter(|_| image.infers_bases()) {
-            let platform = self.units[unit].platform;
-            let Some(PlatformBuild { dockerfile, .. }) = image.build_on(platform) else { continue };
-            for reference in dockerfile.parsed.references(platform) {
-                let span = Span::new(dockerfile.start + reference.span.start, reference.span.len());
-                let name = match &reference.image {
-                    Ok(name) => name.clone(),
-                    // The rejected value may be that of an argument.
-                    Err(_) if image.args_damaged => continue,
-                    Err(error) => {
-                        let message = format!("cannot resolve `{}`: {error}", reference.text);
-                        let alternative =
-                            "set `infer_bases: false` and list its bases under `needs:`";
-                        let help = format!("{}; or {alternative}", error.help);
-                        self.diagnostics.set_lenient(image.on_error == OnError::Skip);
-                        self.diagnostics.error(message, span, help);
-                        let broken = self.diagnostics.set_lenient(false);
-                        self.broken.extend(broken.map(|message| (index, message)));
-                        continue;
-                    }
-                };
-                if !reference.needed {
-                    self.warn_about_invalid(&name, span);
-                    continue;
-                }
-                match self.find_base(index, &name, (platform, &reference.platform)) {
-                    Ok(Some(base)) => {
-                        self.dependencies.push(Dependency { dependent: unit, base, span });
-                        let base = BaseUse { range: reference.span, unit: UnitId(base) };
-                        self.references[unit].bases.push(base);
-                    }
-                    Ok(None) => {
-                        self.warn_outside(index, &reference.text, &name, span);
-                        self.warn_about_invalid(&name, span);
-                        let platform = match reference.platform {
-                            ReferencePlatform::Unit => Some(platform),
-                            ReferencePlatform::Fixed(platform) => Some(platform),
-                            ReferencePlatform::Builder | ReferencePlatform::Other(_) => None,
-                        };
-                        let range = reference.span.clone();
-                        let external = ExternalBase { range, image: name, platform, span };
-                        self.references[unit].externals.push(external);
-                    }
-                    Err(error) => self.diagnostics.error(error.message, span, error.help),
-                }
+        let platform = self.units[unit].platform;
+        let Some(PlatformBuild { dockerfile, .. }) = image.build_on(platform) else { return };
+        let span = Span::new(dockerfile.start + reference.span.start, reference.span.len());
+        let name = match &reference.image {
+            Ok(name) => name.clone(),
+            // The rejected value may be that of an argument.
+            Err(_) if image.args_damaged => return,
+            Err(error) => {
+                let message = format!("cannot resolve `{}`: {error}", reference.text);
+                let alternative = "set `infer_bases: false` and list its bases under `needs:`";
+                let help = format!("{}; or {alternative}", error.help);
+                self.diagnostics.set_lenient(image.on_error == OnError::Skip);
+                self.diagnostics.error(message, span, help);
+                let broken = self.diagnostics.set_lenient(false);
+                self.broken.extend(broken.map(|message| (index, message)));
+                return;
             }
+        };
+        if !reference.needed {
+            self.warn_about_invalid(&name, span);
+            return;
+        }
+        match self.find_base(index, &name, (platform, &reference.platform)) {
+            Ok(Some(base)) => {
+                self.dependencies.push(Dependency { dependent: unit, base, span });
+                let base = BaseUse { range: reference.span, unit: UnitId(base) };
+                self.references[unit].bases.push(base);
+            }
+            Ok(None) => {
+                self.warn_outside(index, &reference.text, &name, span);
+                self.warn_about_invalid(&name, span);
+                let platform = match reference.platform {
+                    ReferencePlatform::Unit => Some(platform),
+                    ReferencePlatform::Fixed(platform) => Some(platform),
+                    ReferencePlatform::Builder | ReferencePlatform::Other(_) => None,
+                };
+                let range = reference.span.clone();
+                let external = ExternalBase { range, image: name, platform, span };
+                self.references[unit].externals.push(external);
+            }
+            Err(error) => self.diagnostics.error(error.message, span, error.help),
         }
     }
 

@@ -12,10 +12,10 @@ use super::diagnostics::Diagnostics;
 use super::spanned::Spanned;
 use crate::base::clean_path::clean;
 use crate::base::input::{self, InputKind};
-use crate::base::name::NameError;
+use crate::base::name::{NameError, Platform};
 use crate::base::reach::Reach;
 use crate::base::span::{Problem, SourceMap, Span};
-use crate::dockerfile::{Dockerfile, DockerfileError};
+use crate::dockerfile::{Dockerfile, DockerfileError, ReachRequest};
 
 /// A parsed Dockerfile, with the offset of its text in the source map.
 #[derive(Clone)]
@@ -23,6 +23,9 @@ pub(super) struct DockerfileSource {
     pub(super) path: PathBuf,
     pub(super) parsed: Arc<Dockerfile>,
     pub(super) start: usize,
+    /// The problems of a build of the last stage for linux/amd64 without arguments, which most builds
+    /// are; found when the file was read, in parallel with others. `None` if they were not searched.
+    pub(super) errors: Option<Arc<[DockerfileError]>>,
 }
 
 impl DockerfileSource {
@@ -74,8 +77,8 @@ impl From<io::Error> for DockerfileReadError {
     }
 }
 
-/// A parsed Dockerfile, or its text with the errors in it.
-type ParseResult = Result<Dockerfile, (String, Vec<DockerfileError>)>;
+/// A parsed Dockerfile and the problems of a plain build, or its text with the errors in it.
+type ParseResult = Result<(Dockerfile, Arc<[DockerfileError]>), (String, Vec<DockerfileError>)>;
 
 /// Parse result of a Dockerfile; `None` if it is not UTF-8.
 type ReadResult = Result<Option<ParseResult>, DockerfileReadError>;
@@ -224,9 +227,10 @@ impl<'s> Files<'s> {
     ) -> Result<DockerfileSource, BrokenDockerfile> {
         let name = path.display().to_string();
         match parsed {
-            Ok(parsed) => {
+            Ok((parsed, errors)) => {
                 let start = self.sources.add(name, parsed.shared_text());
-                Ok(DockerfileSource { path: path.to_owned(), parsed: Arc::new(parsed), start })
+                let (path, parsed) = (path.to_owned(), Arc::new(parsed));
+                Ok(DockerfileSource { path, parsed, start, errors: Some(errors) })
             }
             Err((text, errors)) => {
                 let start = self.sources.add(name, text);
@@ -250,6 +254,12 @@ impl BrokenDockerfile {
     }
 }
 
+/// Returns the problems of a build of the last stage for linux/amd64 without arguments.
+fn plain_errors(parsed: &Dockerfile) -> Vec<DockerfileError> {
+    let reach = parsed.reach(&ReachRequest::new(Platform::Amd64));
+    reach.map(|reach| reach.errors).unwrap_or_default()
+}
+
 /// Reads and parses a Dockerfile, if it and its own ignore file lie within reach.
 fn read(path: &Path, reach: &Reach) -> ReadResult {
     let mut ignore_file = path.as_os_str().to_owned();
@@ -258,7 +268,13 @@ fn read(path: &Path, reach: &Reach) -> ReadResult {
         reach.check(path).map_err(DockerfileReadError::Unreachable)?;
     }
     let text = String::from_utf8(input::read(path, InputKind::Dockerfile)?).ok();
-    Ok(text.map(|text| Dockerfile::parse(&text).map_err(|errors| (text, errors))))
+    Ok(text.map(|text| match Dockerfile::parse(&text) {
+        Ok(parsed) => {
+            let errors = plain_errors(&parsed).into();
+            Ok((parsed, errors))
+        }
+        Err(errors) => Err((text, errors)),
+    }))
 }
 
 /// Returns the path of `path` inside `context`, with `/`, or `None` if it lies outside. Both must

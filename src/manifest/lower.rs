@@ -154,7 +154,7 @@ pub(super) fn builds(
 /// Returns builds that stand for those of a broken Dockerfile.
 pub(super) fn placeholders(path: &Path, platforms: &[Platform]) -> Option<Vec<PlatformBuild>> {
     let parsed = Arc::new(Dockerfile::parse("FROM scratch\n").ok()?);
-    let dockerfile = DockerfileSource { path: path.to_owned(), parsed, start: 0 };
+    let dockerfile = DockerfileSource { path: path.to_owned(), parsed, start: 0, errors: None };
     let build = |&platform: &Platform| PlatformBuild {
         platform,
         dockerfile: dockerfile.clone(),
@@ -186,8 +186,8 @@ fn lower(
         Ok(parsed) => {
             let name = format!("{}, {suffix}", source.path.display());
             let start = files.sources.add(name, parsed.shared_text());
-            let path = source.path.clone();
-            let lowered = DockerfileSource { path, parsed: Arc::new(parsed), start };
+            let (path, parsed) = (source.path.clone(), Arc::new(parsed));
+            let lowered = DockerfileSource { path, parsed, start, errors: None };
             files.lowered.insert(key, lowered.clone());
             Some(lowered)
         }
@@ -209,10 +209,15 @@ fn check_build(
     reported: &mut Vec<DockerfileError>,
     diagnostics: &mut Diagnostics,
 ) {
-    let request = ReachRequest { args, target, ..ReachRequest::new(platform) };
-    // The lowering reports a target that does not exist.
-    let Ok(reach) = source.parsed.reach(&request) else { return };
-    for error in reach.errors {
+    let is_plain = args.is_empty() && target.is_none() && platform == Platform::Amd64;
+    let errors = if let Some(errors) = source.errors.as_ref().filter(|_| is_plain) {
+        errors.to_vec()
+    } else {
+        let request = ReachRequest { args, target, ..ReachRequest::new(platform) };
+        // The lowering reports a target that does not exist.
+        source.parsed.reach(&request).map(|reach| reach.errors).unwrap_or_default()
+    };
+    for error in errors {
         if !reported.contains(&error) {
             reported.push(error.clone());
             diagnostics.push(source.problem(error));
