@@ -72,6 +72,7 @@ pub mod base {
 
 pub mod context {
     pub use crate::context::cache::StatCache;
+    pub use crate::context::follow::ContextRead;
     pub use crate::context::history::History;
     pub use crate::context::pack::{pack, spool};
     pub use crate::context::placement::{DockerfileToSend, Placement};

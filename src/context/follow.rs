@@ -3,7 +3,7 @@
 //! As BuildKit's client does, but a link behind a folder that a wildcard matches is followed as
 //! well: BuildKit leaves its target out, and then its build fails.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashSet, VecDeque};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -17,9 +17,13 @@ use super::pattern::Matcher;
 use super::selection::{ReadSelection, SelectedPattern, escape, has_wildcard};
 use crate::base::file::PathError;
 
-/// Maximum number of links and matches that are followed. A build that needs more is taken to read
+/// Maximum number of parts of all paths that are followed. A build that needs more is taken to read
 /// its whole context.
-const MAX_FOLLOWED: usize = 10_000;
+const MAX_FOLLOWED_PARTS: usize = 100_000;
+
+/// Maximum number of links on the way to a file. Builders follow at most 255, so that they refuse
+/// a link such as `a -> a/b`, which never ends.
+const MAX_LINKS: usize = 255;
 
 /// A path or pattern that a build reads from its context.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -40,12 +44,21 @@ pub(super) fn select(
     if reads.iter().any(whole) {
         return Ok(None);
     }
-    let mut follower = Follower { root, seen: HashSet::new(), selected: BTreeSet::new() };
+    let mut follower = Follower {
+        root,
+        pending: VecDeque::new(),
+        seen: HashSet::new(),
+        parts: 0,
+        selected: BTreeSet::new(),
+    };
     for read in reads {
         follower.read(read)?;
     }
-    let Follower { seen, selected, .. } = follower;
-    if seen.len() > MAX_FOLLOWED || selected.len() > MAX_PATTERNS {
+    while let Some((path, links)) = follower.pending.pop_front() {
+        follower.follow(path, links)?;
+    }
+    let Follower { parts, selected, .. } = follower;
+    if parts > MAX_FOLLOWED_PARTS || selected.len() > MAX_PATTERNS {
         return Ok(None);
     }
     // Docker refuses an invalid pattern when it copies, so nothing that is sent for it is wrong.
@@ -92,9 +105,24 @@ enum PathPart {
     Pattern(String),
 }
 
+/// A path that is followed in part.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct PartialPath {
+    /// The folder that is reached, without a link.
+    at: Vec<u8>,
+    /// The parts after it.
+    rest: Vec<PathPart>,
+}
+
 struct Follower<'r> {
     root: &'r Path,
-    seen: HashSet<(Vec<u8>, Vec<PathPart>)>,
+    /// The paths to follow, each with the number of links on the way. Paths with fewer links come
+    /// first, because a path that was seen is not followed again. A queue, because following calls
+    /// itself so often that the stack could overflow.
+    pending: VecDeque<(PartialPath, usize)>,
+    seen: HashSet<PartialPath>,
+    /// The number of parts of the paths that were seen.
+    parts: usize,
     selected: BTreeSet<SelectedPattern>,
 }
 
@@ -115,7 +143,17 @@ impl Follower<'_> {
             self.selected.insert(SelectedPattern { pattern, excludes });
             return Ok(());
         }
-        self.follow(Vec::new(), &parts)
+        self.push(Vec::new(), parts, 0);
+        Ok(())
+    }
+
+    fn push(&mut self, at: Vec<u8>, rest: Vec<PathPart>, links: usize) {
+        let path = PartialPath { at, rest };
+        if links <= MAX_LINKS && self.parts <= MAX_FOLLOWED_PARTS && !self.seen.contains(&path) {
+            self.parts += path.rest.len() + 1;
+            self.seen.insert(path.clone());
+            self.pending.push_back((path, links));
+        }
     }
 
     /// Returns true for the path of a folder without links and patterns.
@@ -131,20 +169,20 @@ impl Follower<'_> {
         Ok(true)
     }
 
-    /// Follows `rest` from the folder `at`, which is reached without a link.
-    fn follow(&mut self, mut at: Vec<u8>, rest: &[PathPart]) -> Result<(), PathError> {
-        if self.seen.len() > MAX_FOLLOWED || !self.seen.insert((at.clone(), rest.to_vec())) {
-            return Ok(());
-        }
+    /// Follows a path that is reached through a number of links.
+    fn follow(&mut self, path: PartialPath, links: usize) -> Result<(), PathError> {
+        let PartialPath { mut at, rest } = path;
         for (index, part) in rest.iter().enumerate() {
             let after = &rest[index + 1..];
             let name = match part {
                 PathPart::Name(name) => name,
-                PathPart::Pattern(pattern) => return self.follow_matches(&at, pattern, after),
+                PathPart::Pattern(pattern) => {
+                    return self.follow_matches(&at, pattern, after, links);
+                }
             };
             at = joined(&at, name);
             match self.kind(&at)? {
-                Some(kind) if kind.is_symlink() => return self.follow_link(&at, after),
+                Some(kind) if kind.is_symlink() => return self.follow_link(&at, after, links + 1),
                 Some(_) => {}
                 None => return Ok(()),
             }
@@ -159,6 +197,7 @@ impl Follower<'_> {
         at: &[u8],
         pattern: &str,
         after: &[PathPart],
+        links: usize,
     ) -> Result<(), PathError> {
         let first = PathPart::Pattern(pattern.to_owned());
         let all: Vec<PathPart> = [first].into_iter().chain(after.iter().cloned()).collect();
@@ -174,9 +213,11 @@ impl Follower<'_> {
             let name = names.name(index);
             let is_match = matcher.matches(&lossy(name));
             match names.kind(index) {
-                ItemKind::Link if is_match => self.follow_link(&joined(at, name), after)?,
+                ItemKind::Link if is_match => {
+                    self.follow_link(&joined(at, name), after, links + 1)?;
+                }
                 ItemKind::Dir if is_match && !after.is_empty() && !pattern.contains("**") => {
-                    self.follow(joined(at, name), after)?;
+                    self.push(joined(at, name), after.to_vec(), links);
                 }
                 _ => {}
             }
@@ -186,7 +227,12 @@ impl Follower<'_> {
 
     /// Selects the link at `at`, and follows its target. As in BuildKit, a target that is absolute
     /// begins at the root of the context, and `..` does not leave it.
-    fn follow_link(&mut self, at: &[u8], after: &[PathPart]) -> Result<(), PathError> {
+    fn follow_link(
+        &mut self,
+        at: &[u8],
+        after: &[PathPart],
+        links: usize,
+    ) -> Result<(), PathError> {
         self.select(at, &[]);
         let path = self.full(at);
         let target = match fs::read_link(&path) {
@@ -206,7 +252,8 @@ impl Follower<'_> {
         }
         let target = parts.into_iter().map(|part| PathPart::Name(part.to_vec()));
         let rest: Vec<PathPart> = target.chain(after.iter().cloned()).collect();
-        self.follow(Vec::new(), &rest)
+        self.push(Vec::new(), rest, links);
+        Ok(())
     }
 
     fn select(&mut self, at: &[u8], rest: &[PathPart]) {

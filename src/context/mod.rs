@@ -19,7 +19,7 @@ mod content;
 mod dir;
 mod error;
 mod files;
-mod follow;
+pub(crate) mod follow;
 pub(crate) mod history;
 pub(crate) mod ignore;
 pub(crate) mod lint;

@@ -18,6 +18,8 @@ mod failures;
 mod faults;
 mod fields;
 #[cfg(target_os = "linux")]
+mod followed;
+#[cfg(target_os = "linux")]
 mod full_disk;
 mod graph;
 mod honest;
