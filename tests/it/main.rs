@@ -51,6 +51,7 @@ mod pages;
 mod pins;
 mod prime;
 mod reach;
+mod reached;
 mod reference;
 mod refresh;
 #[cfg(target_os = "linux")]
