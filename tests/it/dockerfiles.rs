@@ -18,28 +18,28 @@ use imgplan::test_support::dockerfile::{
 use serde::Deserialize;
 
 /// A Dockerfile and its `.expect` file.
-struct Case {
-    name: String,
-    text: String,
+pub(crate) struct Case {
+    pub(crate) name: String,
+    pub(crate) text: String,
     expected: String,
-    lowers: Vec<(String, Lower)>,
+    pub(crate) lowers: Vec<(String, Lower)>,
     /// True if Buildah builds the file.
-    is_built: bool,
+    pub(crate) is_built: bool,
 }
 
 /// Arguments and a target to lower.
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Lower {
+pub(crate) struct Lower {
     #[serde(default)]
-    args: BTreeMap<String, String>,
-    target: Option<String>,
+    pub(crate) args: BTreeMap<String, String>,
+    pub(crate) target: Option<String>,
     /// The reason why Buildah does not build this set, if it builds the others.
-    buildah: Option<String>,
+    pub(crate) buildah: Option<String>,
 }
 
 impl Lower {
-    fn apply(&self, file: &Dockerfile) -> Result<Dockerfile, Vec<LowerError>> {
+    pub(crate) fn apply(&self, file: &Dockerfile) -> Result<Dockerfile, Vec<LowerError>> {
         file.lowered(&self.args, self.target.as_deref())
     }
 }
@@ -49,7 +49,7 @@ fn folder() -> PathBuf {
 }
 
 /// Returns all cases, sorted by name.
-fn cases() -> Vec<Case> {
+pub(crate) fn cases() -> Vec<Case> {
     let mut cases = Vec::new();
     for entry in std::fs::read_dir(folder()).unwrap() {
         let path = entry.unwrap().path();
@@ -93,7 +93,7 @@ fn shown(text: &str) -> String {
 }
 
 /// Returns what a build of the last stage reaches.
-fn reach(file: &Dockerfile) -> BuildReach {
+pub(crate) fn reach(file: &Dockerfile) -> BuildReach {
     file.reach(&ReachRequest::new(Platform::Amd64)).unwrap()
 }
 
@@ -231,7 +231,7 @@ fn every_file_gives_the_expected_facts() {
 }
 
 #[cfg(target_os = "linux")]
-mod built {
+pub(crate) mod built {
     //! Checks that Buildah builds the same image from a lowered file as from the original with the
     //! same arguments and target.
 
@@ -275,7 +275,7 @@ int main(int count, char **args) {
 
     /// Compiles the recorder statically, because the bases contain no libraries. Fails with the
     /// output of the compiler.
-    fn compile_recorder(to: &Path) -> Result<(), String> {
+    pub(crate) fn compile_recorder(to: &Path) -> Result<(), String> {
         let source = to.with_extension("c");
         fs::write(&source, RECORDER).unwrap();
         let mut cc = Command::new("cc");
@@ -286,19 +286,19 @@ int main(int count, char **args) {
     }
 
     /// One builder with its own storage.
-    struct Builder<'e> {
-        buildah: Buildah,
-        dir: PathBuf,
-        recorder: &'e Path,
+    pub(crate) struct Builder<'e> {
+        pub(crate) buildah: Buildah,
+        pub(crate) dir: PathBuf,
+        pub(crate) recorder: &'e Path,
         /// The bases in the storage.
-        bases: BTreeSet<String>,
+        pub(crate) bases: BTreeSet<String>,
         /// The cases that were built at least once, original and lowered.
-        built: BTreeSet<String>,
+        pub(crate) built: BTreeSet<String>,
     }
 
     impl Builder<'_> {
         /// Builds a base that contains its own name.
-        fn build_base(&mut self, name: &str) -> Result<(), String> {
+        pub(crate) fn build_base(&mut self, name: &str) -> Result<(), String> {
             // A name without a host means an image of this machine.
             let (first, rest) = name.split_once('/').unwrap_or(("", name));
             let host = first.contains(['.', ':']);
@@ -367,7 +367,7 @@ int main(int count, char **args) {
     }
 
     /// Returns the lines that differ.
-    fn difference(a: &Image, b: &Image) -> String {
+    pub(crate) fn difference(a: &Image, b: &Image) -> String {
         let (a, b) = (format!("{a:#?}"), format!("{b:#?}"));
         let only_in = |a: &str, b: &str, mark: &str| {
             let other: BTreeSet<&str> = b.lines().collect();

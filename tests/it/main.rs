@@ -43,6 +43,8 @@ mod merge;
 mod mirrors;
 mod moby;
 #[cfg(target_os = "linux")]
+mod narrowed;
+#[cfg(target_os = "linux")]
 mod odd_registries;
 mod owners;
 #[cfg(target_os = "linux")]
