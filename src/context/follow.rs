@@ -216,7 +216,8 @@ impl Follower<'_> {
                 ItemKind::Link if is_match => {
                     self.follow_link(&joined(at, name), after, links + 1)?;
                 }
-                ItemKind::Dir if is_match && !after.is_empty() && !pattern.contains("**") => {
+                // Builders take two stars for one where they follow links.
+                ItemKind::Dir if is_match && !after.is_empty() => {
                     self.push(joined(at, name), after.to_vec(), links);
                 }
                 _ => {}

@@ -115,6 +115,18 @@ impl IgnorePatterns {
         Ok(Self::from_patterns(patterns))
     }
 
+    /// Returns patterns of which none is an exception, and in which all blanks count.
+    /// Fails with the problem of the first invalid pattern.
+    pub(super) fn without_exceptions(patterns: &[String]) -> Result<Self, String> {
+        let pattern = |(index, text): (usize, &String)| {
+            let (cleaned, written) = (clean(text), text.clone());
+            let matcher = Matcher::new(&cleaned)?;
+            Ok(IgnorePattern { matcher, written, cleaned, exception: false, line: index + 1 })
+        };
+        let patterns = patterns.iter().enumerate().map(pattern);
+        Ok(Self::from_patterns(patterns.collect::<Result<_, String>>()?))
+    }
+
     /// Matches a path, which is relative to the context and separated by `/`.
     pub fn match_path(&self, path: &str) -> PathMatch {
         let mut matches = ParentMatches::default();

@@ -98,7 +98,9 @@ impl ReadSelection {
                 _ => Some(ReadExclusion { folder, patterns: IgnorePatterns::of(&excludes)? }),
             };
             let starts = patterns.iter().map(|pattern| PatternStart::of(pattern)).collect();
-            Ok(SelectedSource { patterns: IgnorePatterns::of(&patterns)?, starts, excluded })
+            // A file may be named `!a`, although BuildKit's client does not send it.
+            let patterns = IgnorePatterns::without_exceptions(&patterns)?;
+            Ok(SelectedSource { patterns, starts, excluded })
         };
         Ok(Self { sources: by_exclusion.into_iter().map(source).collect::<Result<_, String>>()? })
     }
@@ -269,6 +271,12 @@ mod tests {
             (&[r"a\*"], "a*", true),
             (&[r"a\*"], "ab", false),
             (&["b", "a"], "a", true),
+            (&["!a"], "!a", true),
+            (&["!a"], "a", false),
+            (&["!a", "b"], "c", false),
+            (&["a "], "a ", true),
+            (&["a "], "a", false),
+            (&[" a*"], " ab", true),
             (&[""], "any/thing", true),
             (&[" - *.md"], "a.md", false),
             (&[" - *.md"], "a/a.md", true),

@@ -138,6 +138,9 @@ const SPECIAL: &[(&str, &str)] = &[
     ("^a", "^a"),
     ("#a", "#a"),
     ("~", "~"),
+    ("!a", "!a"),
+    (" a", " a"),
+    ("a ", "a "),
 ];
 
 const PATTERNS: &[&str] = &["*", "*.go", "?", "a*", "[ab]", "[^a]", "[a-c]*", "?*", ".*", "*b*"];
@@ -256,7 +259,7 @@ fn buildkit_sends_the_same_entries() {
 
 #[test]
 fn what_lies_behind_patterns_is_sent() {
-    let written = [PLAIN, PATTERNS].concat();
+    let written = [PLAIN, PATTERNS, &["**"]].concat();
     let cases = case(owned(PLAIN), owned(&written), owned(PATTERNS));
     let Some(tally) = compare(&cases, 400) else { return };
     // BuildKit does not follow a link behind a folder that a pattern matches. If the pattern matches

@@ -30,6 +30,17 @@ const SHAPES: &[(&str, &[&str])] = &[
     ("COPY up/up/up/docs/x.md /to/", &["docs/x.md"]),
     ("COPY links /to/", &[]),
     ("COPY links/to-a links/to-folder /to/", &["src/a.go", "docs/x.md"]),
+    ("COPY over-root /to/", &["docs/x.md"]),
+    ("COPY own-link /to/", &["COPY own-link /to/"]),
+    ("COPY link-* docs/../link /to/", &["src/b.go", "src/a.go"]),
+    ("COPY docker/conf /to/", &["docker/conf"]),
+    ("COPY docker*/c?nf /to/", &["docker/conf"]),
+    ("COPY docker /to/", &["docker/conf", "docker/Dockerfile"]),
+    ("COPY */to-a /to/", &["src/a.go"]),
+    ("COPY **/to-a /to/", &["src/a.go"]),
+    ("COPY folder-link/. /to/", &["src/a.go"]),
+    ("COPY [\"!a\", \"/to/\"]", &["!a"]),
+    ("COPY [\"a \", \"b \", \"/to/\"]", &["a ", "b "]),
     ("COPY links/* /to/", &["src/a.go", "docs/x.md"]),
     ("COPY src/../docs ./a.txt /c.txt /to/", &["docs/x.md", "a.txt", "c.txt"]),
     ("COPY [\"with blank/a b.txt\", \"/to/\"]", &["with blank/a b.txt"]),
@@ -64,8 +75,22 @@ const SHAPES: &[(&str, &[&str])] = &[
     ("copy --chown=3 lib/one/ /to/", &["lib/one/z"]),
     ("RUN --mount=type=bind,source=mounted,target=/mnt x", &["mounted/base"]),
     ("RUN --mount=source=/mounted/../mounted,target=/mnt x", &["mounted/base"]),
+    ("RUN --mount=src=mount-link,dst=/mnt,rw x", &["mounted/base"]),
+    ("RUN --mount=type=bind,source=up/mounted,target=/mnt x", &["mounted/base"]),
     ("RUN --mount=type=bind,target=/mnt x", &["base"]),
 ];
+
+/// The same with the Dockerfile at [`INNER_DOCKERFILE`].
+const INNER_SHAPES: &[(&str, &[&str])] = &[
+    ("COPY docker/conf /to/", &["docker/conf"]),
+    ("COPY docker*/c?nf src /to/", &["docker/conf", "src/a.go"]),
+    ("COPY docker /to/", &["docker/conf", "COPY docker /to/"]),
+    ("COPY docker/app.* /to/", &["COPY docker/app.* /to/"]),
+    ("COPY . /to/", &["docker/conf", "src/a.go", "COPY . /to/"]),
+    ("COPY src /to/", &["src/a.go"]),
+];
+
+const INNER_DOCKERFILE: &str = "docker/app.Dockerfile";
 
 /// Writes a context for all shapes. Each file has its path as its text.
 fn write_context(env: &TestEnv, at: &str) {
@@ -89,6 +114,11 @@ fn write_context(env: &TestEnv, at: &str) {
         "modes/private/key",
         "mounted/base",
         "other/unread",
+        "docker/conf",
+        "docker/Dockerfile",
+        "!a",
+        "a ",
+        "b ",
     ] {
         env.write(&format!("{at}/{file}"), file);
     }
@@ -104,6 +134,10 @@ fn write_context(env: &TestEnv, at: &str) {
         ("chain-2/sub", "chain"),
         ("folder-link", "chain-2"),
         (".", "up"),
+        ("src/b.go", "link-2"),
+        ("../../docs", "over-root"),
+        ("Dockerfile", "own-link"),
+        ("mounted", "mount-link"),
     ] {
         symlink(target, path(link)).unwrap();
     }
@@ -117,7 +151,8 @@ fn write_context(env: &TestEnv, at: &str) {
         fs::set_permissions(path(name), fs::Permissions::from_mode(mode)).unwrap();
     }
     let archive = fs::File::create(path("packed.tar.gz")).unwrap();
-    let mut archive = tar::Builder::new(flate2::write::GzEncoder::new(archive, Default::default()));
+    let mut archive =
+        tar::Builder::new(flate2::write::GzEncoder::new(archive, flate2::Compression::default()));
     archive.append_path_with_name(path("a.txt"), "packed/a").unwrap();
     archive.into_inner().unwrap().finish().unwrap();
 }
@@ -155,8 +190,8 @@ struct Packed<'e, 'b> {
 
 impl Packed<'_, '_> {
     /// Builds from the archive and from the context itself, and returns the difference or the error.
-    fn compare(&mut self, lower: &Lower, expected: &[&str]) -> Option<String> {
-        let (mut fields, mut options) = (String::new(), Vec::new());
+    fn compare(&mut self, dockerfile: &str, lower: &Lower, expected: &[&str]) -> Option<String> {
+        let (mut fields, mut options) = (format!(", dockerfile: {dockerfile}"), Vec::new());
         if !lower.args.is_empty() {
             write!(fields, ", args: {}", serde_json::to_string(&lower.args).unwrap()).unwrap();
         }
@@ -174,11 +209,11 @@ impl Packed<'_, '_> {
             return Some(problem);
         }
         let hidden = sent.join(".imgplan.Dockerfile");
-        let file = if hidden.exists() { hidden } else { sent.join("Dockerfile") };
+        let file = if hidden.exists() { hidden } else { sent.join(dockerfile) };
         let buildah = &self.builder.buildah;
         let narrowed = buildah.image(&sent, file.to_str().unwrap(), &[]);
         let options: Vec<&str> = options.iter().map(String::as_str).collect();
-        let file = context.join("Dockerfile");
+        let file = context.join(dockerfile);
         let whole = buildah.image(&context, file.to_str().unwrap(), &options);
         match (narrowed, whole) {
             (Ok(narrowed), Ok(whole)) => {
@@ -199,13 +234,12 @@ impl Packed<'_, '_> {
         }
     }
 
-    fn shape(&mut self, text: &str, expected: &[&str]) -> Option<String> {
-        let first =
-            if text.starts_with("RUN") { "FROM recorder AS s" } else { "FROM scratch AS s" };
+    fn shape(&mut self, dockerfile: &str, text: &str, expected: &[&str]) -> Option<String> {
+        let base = if text.starts_with("RUN") { "recorder" } else { "scratch" };
         let _ = fs::remove_dir_all(self.env.path("context"));
         write_context(self.env, "context");
-        self.env.write("context/Dockerfile", format!("{first}\n{text}\n"));
-        self.compare(&Lower::default(), expected)
+        self.env.write(&format!("context/{dockerfile}"), format!("FROM {base} AS s\n{text}\n"));
+        self.compare(dockerfile, &Lower::default(), expected)
     }
 
     fn case(&mut self, case: &Case, lower: &Lower) -> Option<String> {
@@ -224,13 +258,13 @@ impl Packed<'_, '_> {
             let path = source.path.replace('*', "any");
             self.env.write(&format!("context/{}", path.trim_start_matches('/')), &source.path);
         }
-        self.compare(lower, &[])
+        self.compare("Dockerfile", lower, &[])
     }
 }
 
 /// Something to build.
 enum Work<'c> {
-    Shape(&'static str, &'static [&'static str]),
+    Shape(&'static str, &'static str, &'static [&'static str]),
     Case(&'c Case, &'c str, &'c Lower),
 }
 
@@ -244,7 +278,9 @@ fn narrowed_contexts_build_the_same_images() {
         return skip(&format!("cannot compile a static program: {error}"));
     }
     let cases: Vec<Case> = cases().into_iter().filter(|case| case.is_built).collect();
-    let mut all: Vec<Work> = SHAPES.iter().map(|(text, files)| Work::Shape(text, files)).collect();
+    let shapes = SHAPES.iter().map(|(text, files)| Work::Shape("Dockerfile", text, files));
+    let inner = INNER_SHAPES.iter().map(|(text, files)| Work::Shape(INNER_DOCKERFILE, text, files));
+    let mut all: Vec<Work> = shapes.chain(inner).collect();
     for case in &cases {
         let file = Dockerfile::parse(&case.text).unwrap();
         let sets = case.lowers.iter().filter(|(_, lower)| {
@@ -266,7 +302,9 @@ fn narrowed_contexts_build_the_same_images() {
         let mut wrong = Vec::new();
         for one in all.iter().skip(index).step_by(2) {
             let (name, problem) = match one {
-                Work::Shape(text, files) => ((*text).to_owned(), packed.shape(text, files)),
+                Work::Shape(file, text, files) => {
+                    (format!("{file}: {text}"), packed.shape(file, text, files))
+                }
                 Work::Case(case, line, lower) => {
                     (format!("{} {line}", case.name), packed.case(case, lower))
                 }
@@ -283,5 +321,8 @@ fn narrowed_contexts_build_the_same_images() {
     let wrong = [wrong, more_wrong].concat();
     assert!(wrong.is_empty(), "{} differ:\n{}", wrong.len(), wrong.join("\n"));
     let (smaller, built) = (smaller + more_smaller, built + more_built);
-    assert!(built >= SHAPES.len() + 30 && smaller >= 60, "{built} built, {smaller} smaller");
+    assert!(
+        built >= SHAPES.len() + INNER_SHAPES.len() + 40 && smaller >= 60,
+        "{built} built, {smaller} smaller"
+    );
 }
