@@ -112,6 +112,8 @@ struct PartialPath {
     at: Vec<u8>,
     /// The parts after it.
     rest: Vec<PathPart>,
+    /// True if a selected pattern matches the path already.
+    is_selected: bool,
 }
 
 struct Follower<'r> {
@@ -143,12 +145,11 @@ impl Follower<'_> {
             self.selected.insert(SelectedPattern { pattern, excludes });
             return Ok(());
         }
-        self.push(Vec::new(), parts, 0);
+        self.push(PartialPath { at: Vec::new(), rest: parts, is_selected: false }, 0);
         Ok(())
     }
 
-    fn push(&mut self, at: Vec<u8>, rest: Vec<PathPart>, links: usize) {
-        let path = PartialPath { at, rest };
+    fn push(&mut self, path: PartialPath, links: usize) {
         if links <= MAX_LINKS && self.parts <= MAX_FOLLOWED_PARTS && !self.seen.contains(&path) {
             self.parts += path.rest.len() + 1;
             self.seen.insert(path.clone());
@@ -171,12 +172,15 @@ impl Follower<'_> {
 
     /// Follows a path that is reached through a number of links.
     fn follow(&mut self, path: PartialPath, links: usize) -> Result<(), PathError> {
-        let PartialPath { mut at, rest } = path;
+        let PartialPath { mut at, rest, is_selected } = path;
         for (index, part) in rest.iter().enumerate() {
             let after = &rest[index + 1..];
             let name = match part {
                 PathPart::Name(name) => name,
                 PathPart::Pattern(pattern) => {
+                    if !is_selected {
+                        self.select(&at, &rest[index..]);
+                    }
                     return self.follow_matches(&at, pattern, after, links);
                 }
             };
@@ -187,11 +191,14 @@ impl Follower<'_> {
                 None => return Ok(()),
             }
         }
-        self.select(&at, &[]);
+        if !is_selected {
+            self.select(&at, &[]);
+        }
         Ok(())
     }
 
-    /// Selects a pattern, and follows the links and folders that its first part matches.
+    /// Follows the links and folders that a pattern matches. The pattern and the parts after it are
+    /// selected.
     fn follow_matches(
         &mut self,
         at: &[u8],
@@ -199,9 +206,6 @@ impl Follower<'_> {
         after: &[PathPart],
         links: usize,
     ) -> Result<(), PathError> {
-        let first = PathPart::Pattern(pattern.to_owned());
-        let all: Vec<PathPart> = [first].into_iter().chain(after.iter().cloned()).collect();
-        self.select(at, &all);
         let Ok(matcher) = Matcher::new(pattern) else { return Ok(()) };
         let folder = self.full(at);
         let names = match NativeDir::at(&folder).and_then(|dir| dir.names()) {
@@ -218,7 +222,8 @@ impl Follower<'_> {
                 }
                 // Builders take two stars for one where they follow links.
                 ItemKind::Dir if is_match && !after.is_empty() => {
-                    self.push(joined(at, name), after.to_vec(), links);
+                    let (at, rest) = (joined(at, name), after.to_vec());
+                    self.push(PartialPath { at, rest, is_selected: true }, links);
                 }
                 _ => {}
             }
@@ -253,7 +258,7 @@ impl Follower<'_> {
         }
         let target = parts.into_iter().map(|part| PathPart::Name(part.to_vec()));
         let rest: Vec<PathPart> = target.chain(after.iter().cloned()).collect();
-        self.push(Vec::new(), rest, links);
+        self.push(PartialPath { at: Vec::new(), rest, is_selected: false }, links);
         Ok(())
     }
 

@@ -57,6 +57,8 @@ pub(super) struct LineReader<'t> {
     pub(super) escape: char,
     /// The directives read so far; `None` after the first other line, which ends the directives.
     directives: Option<Vec<String>>,
+    /// True if the first line begins with `#!`.
+    after_shebang: bool,
     /// The value of the directive `syntax`.
     pub(super) syntax: Option<String>,
 }
@@ -65,7 +67,14 @@ impl<'t> LineReader<'t> {
     pub(super) fn new(text: &'t str) -> Self {
         // BuildKit drops a byte order mark before the first line.
         let position = if text.starts_with('\u{feff}') { '\u{feff}'.len_utf8() } else { 0 };
-        Self { text, position, escape: '\\', directives: Some(Vec::new()), syntax: None }
+        Self {
+            text,
+            position,
+            escape: '\\',
+            directives: Some(Vec::new()),
+            after_shebang: false,
+            syntax: None,
+        }
     }
 
     /// Returns the offset of the next unread byte.
@@ -139,7 +148,8 @@ impl<'t> LineReader<'t> {
     }
 
     /// Reads a directive, `# name=value`. Directives must be the first lines of the file: any
-    /// other line ends them, even an empty line or a comment.
+    /// other line ends them, even an empty line or a comment. After a first line such as
+    /// `#!/usr/bin/env buildx`, BuildKit reads only the directive `syntax`.
     fn directive(&mut self, start: usize, line: &str, errors: &mut Vec<DockerfileError>) {
         let Some(directives) = &mut self.directives else { return };
         let assignment = line.strip_prefix('#').and_then(|rest| rest.split_once('='));
@@ -147,6 +157,16 @@ impl<'t> LineReader<'t> {
             Some((name, value)) => (name.trim().to_ascii_lowercase(), value.trim()),
             None => (String::new(), ""),
         };
+        if line.starts_with("#!")
+            && directives.is_empty()
+            && self.text[..start].trim_start_matches('\u{feff}').is_empty()
+        {
+            self.after_shebang = true;
+            return;
+        }
+        if self.after_shebang && name != "syntax" && DIRECTIVES.contains(&name.as_str()) {
+            return;
+        }
         if value.is_empty() || !DIRECTIVES.contains(&name.as_str()) {
             self.directives = None;
             return;

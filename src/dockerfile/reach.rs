@@ -5,7 +5,7 @@
 //! needs, is based on it, copies from it or mounts it, whatever the type of the mount. Names, image
 //! references and platforms are checked in all stages; everything else only in needed ones.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use super::instruction::{Instruction, Stage};
 use super::lower::LowerError;
@@ -63,6 +63,8 @@ pub struct BuildReach {
     pub paths: Vec<ReachedPath>,
     /// The reason why the build must be taken to read the whole context.
     pub whole: Option<WholeContext>,
+    /// True if an instruction copies from a stage by its index, which counts all stages of the file.
+    pub copies_by_index: bool,
     /// The problems for which Docker refuses this build, in order. Problems with references are not
     /// among them: each reference has its own.
     pub errors: Vec<DockerfileError>,
@@ -146,7 +148,7 @@ impl Dockerfile {
             walk.stage(index);
             errors.extend(self.order_errors(&bases, index, outside));
         }
-        let StageWalk { paths, errors: walked, inputs, .. } = walk;
+        let StageWalk { paths, errors: walked, inputs, copies_by_index, .. } = walk;
         errors.extend(walked);
         errors.sort_by_key(|error| error.span.start);
         let read = self.read_inputs(&bases, &inputs, target);
@@ -155,6 +157,7 @@ impl Dockerfile {
             references,
             paths: if read.context { paths } else { Vec::new() },
             whole: None,
+            copies_by_index,
             errors,
             stages,
         }
@@ -287,20 +290,21 @@ impl BuildReach {
     /// Adds what a build on another machine reaches.
     fn merge(&mut self, other: Self) {
         self.stages.extend(other.stages);
+        self.copies_by_index |= other.copies_by_index;
         self.errors.retain(|error| other.errors.contains(error));
         let known: BTreeSet<usize> = self.references.iter().map(|r| r.span.start).collect();
         let new = other.references.into_iter().filter(|r| !known.contains(&r.span.start));
         self.references.extend(new);
         self.references.sort_by_key(|reference| reference.span.start);
-        let same = |a: &ReachedPath, b: &ReachedPath| a.span == b.span && a.path == b.path;
+        let key =
+            |path: &ReachedPath| (path.span.clone().map(|span| span.start), path.path.clone());
+        let known: HashSet<_> = self.paths.iter().map(key).collect();
+        let others: HashSet<_> = other.paths.iter().map(key).collect();
         for path in &mut self.paths {
-            path.certain &= other.paths.iter().any(|other| same(other, path));
+            path.certain &= others.contains(&key(path));
         }
-        for path in other.paths {
-            if !self.paths.iter().any(|known| same(known, &path)) {
-                self.paths.push(ReachedPath { certain: false, ..path });
-            }
-        }
+        let new = other.paths.into_iter().filter(|path| !known.contains(&key(path)));
+        self.paths.extend(new.map(|path| ReachedPath { certain: false, ..path }));
     }
 
     fn set_whole(&mut self, frontend: Option<String>) {

@@ -56,16 +56,22 @@ impl ReachedPath {
     /// Returns the path from the root of the context, as BuildKit follows it: without `.`, `..`,
     /// slashes around it and repeated slashes. Empty for the whole context.
     pub fn path_from_root(&self) -> String {
-        let mut parts: Vec<&str> = Vec::new();
-        for part in self.path.split('/') {
-            match part {
-                "" | "." => {}
-                ".." => drop(parts.pop()),
-                part => parts.push(part),
-            }
-        }
-        parts.join("/")
+        from_root(&self.path)
     }
+}
+
+/// Returns a path without `.`, `..`, slashes around it and repeated slashes. `..` does not leave the
+/// root.
+pub(crate) fn from_root(path: &str) -> String {
+    let mut parts: Vec<&str> = Vec::new();
+    for part in path.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => drop(parts.pop()),
+            part => parts.push(part),
+        }
+    }
+    parts.join("/")
 }
 
 /// Something that an instruction of a stage reads.

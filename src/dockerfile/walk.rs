@@ -27,6 +27,8 @@ pub(super) struct StageWalk<'w> {
     pub(super) errors: Vec<DockerfileError>,
     /// The inputs of each stage, without its base.
     pub(super) inputs: HashMap<usize, Vec<StageInput>>,
+    /// True if an instruction copies from a stage by its index.
+    pub(super) copies_by_index: bool,
 }
 
 impl<'w> StageWalk<'w> {
@@ -45,6 +47,7 @@ impl<'w> StageWalk<'w> {
             paths: Vec::new(),
             errors: Vec::new(),
             inputs: HashMap::new(),
+            copies_by_index: false,
         }
     }
 
@@ -65,6 +68,7 @@ impl<'w> StageWalk<'w> {
             paths: Vec::new(),
             errors: Vec::new(),
             inputs: Vec::new(),
+            copies_by_index: false,
         };
         // The triggers of the base run first.
         for trigger in file.triggers_of_base(bases, index) {
@@ -80,6 +84,7 @@ impl<'w> StageWalk<'w> {
         }
         self.paths.append(&mut run.paths);
         self.errors.append(&mut run.errors);
+        self.copies_by_index |= run.copies_by_index;
         self.inputs.insert(index, run.inputs);
         if bases.children[index] > 0 {
             self.variables_of.insert(index, run.variables);
@@ -108,6 +113,7 @@ struct StageRun<'w> {
     paths: Vec<ReachedPath>,
     errors: Vec<DockerfileError>,
     inputs: Vec<StageInput>,
+    copies_by_index: bool,
 }
 
 impl StageRun<'_> {
@@ -230,6 +236,8 @@ impl StageRun<'_> {
             self.inputs.push(StageInput::Context);
             return;
         };
+        self.copies_by_index |=
+            kind == ReferenceKind::CopyFrom && from.value.parse::<i64>().is_ok();
         match self.file.resolve_name(kind, &from.value) {
             NameTarget::Stage(stage) => self.inputs.push(StageInput::Stage(stage)),
             NameTarget::Image if !self.is_outside => {

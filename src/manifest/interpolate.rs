@@ -241,6 +241,12 @@ fn resolve(inside: &str, variables: &Variables<'_>, depth: usize) -> Result<Stri
 
 /// Creates the error for a variable without a value.
 fn not_set(name: &str, variables: &Variables<'_>) -> NameError {
+    if variables.matrices.contains(name) && !variables.row.is_empty() {
+        return NameError::new(
+            format!("the matrix variable `{name}` has no value in this row"),
+            format!("give the row a value, or add a default: ${{{name}:-default}}"),
+        );
+    }
     if variables.matrices.contains(name) {
         return NameError::new(
             format!("`{name}` is a matrix variable and has no value outside of its entry"),

@@ -102,7 +102,13 @@ scalar!(
             "write `reached` for the files that the Dockerfile reaches, or `context` for all",
         )),
     }),
-    { "type": "string", "anyOf": [{ "enum": ["reached", "context"] }, { "pattern": r"\$" }] }
+    {
+        "anyOf": [
+            { "const": "reached", "description": "The files that the instructions of the build reach." },
+            { "const": "context", "description": "The whole context." },
+            { "type": "string", "pattern": r"\$", "description": "From a variable." },
+        ]
+    }
 );
 scalar!(Limit, |node, diagnostics| decode_quantity(node, diagnostics, &["/60s"], str::parse), {
     "type": "string",

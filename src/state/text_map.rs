@@ -12,13 +12,13 @@ pub struct TextMap(Vec<(String, String)>);
 
 impl TextMap {
     /// Creates an empty map with room for so many texts.
+    pub(super) fn with_capacity(capacity: usize) -> Self {
+        Self(Vec::with_capacity(capacity))
+    }
+
     /// Removes an entry.
     pub(crate) fn remove(&mut self, key: &str) {
         self.0.retain(|(other, _)| other != key);
-    }
-
-    pub(super) fn with_capacity(capacity: usize) -> Self {
-        Self(Vec::with_capacity(capacity))
     }
 
     /// Sets the value of a key.

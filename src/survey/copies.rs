@@ -9,7 +9,7 @@ use crate::base::span::{Problem, Span};
 use crate::base::text::list;
 use crate::context::Tree;
 use crate::dockerfile::reach::BuildReach;
-use crate::dockerfile::reached::ReadBy;
+use crate::dockerfile::reached::{ReadBy, from_root};
 use crate::manifest::Workspace;
 use crate::manifest::workspace::{BuildOrigin, Origin, Unit};
 
@@ -63,10 +63,11 @@ fn warning(span: Span, path: &str, missing: &Missing<'_>) -> Problem {
     let contexts = list(missing.keys().map(|root| root.display()), MAX_CONTEXTS_SHOWN);
     let noun = if missing.len() == 1 { "context" } else { "contexts" };
     let message = format!("`{path}` is not in the {noun} {contexts}");
-    let exists = |(root, _): &(&&Path, _)| root.join(path.trim_start_matches('/')).exists();
+    let inside = from_root(path);
+    let exists = |(root, _): &(&&Path, _)| root.join(&inside).exists();
     let help = match missing.iter().find(exists) {
         Some((_, (unit, _))) => format!(
-            "it exists but is not sent: `imgplan context why {} {path}` says why",
+            "it exists but is not sent: `imgplan context why {} {inside}` says why",
             unit.image
         ),
         None => "create it, or correct the path, which is relative to the context".to_owned(),

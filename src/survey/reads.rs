@@ -34,9 +34,9 @@ pub(crate) fn reads(workspace: &Workspace, unit: &Unit, build: &BuildOrigin) -> 
     let instructions = match reach.whole {
         // A foreign frontend may read the file in its own way.
         Some(WholeContext::Frontend(_)) => Digest::of(build.dockerfile.text().as_bytes()),
-        _ => build.dockerfile.digest_of(&reach.stages),
+        _ => build.dockerfile.digest_of(&reach),
     };
-    let paths = reason_for_whole(&reach, build).is_none().then(|| {
+    let paths = reason_for_whole(workspace, unit, build, &reach).is_none().then(|| {
         let mut paths: Vec<ContextRead> = reach.paths.iter().flat_map(context_reads).collect();
         paths.sort_unstable();
         paths.dedup();
@@ -69,7 +69,12 @@ pub(crate) fn reach(workspace: &Workspace, unit: &Unit, build: &BuildOrigin) -> 
 }
 
 /// Returns the reason why the whole context counts although no instruction reads it, for messages.
-pub(crate) fn reason_for_whole(reach: &BuildReach, build: &BuildOrigin) -> Option<String> {
+pub(crate) fn reason_for_whole(
+    workspace: &Workspace,
+    unit: &Unit,
+    build: &BuildOrigin,
+    reach: &BuildReach,
+) -> Option<String> {
     match &reach.whole {
         Some(WholeContext::Frontend(frontend)) => {
             Some(format!("the frontend `{frontend}` may read any file"))
@@ -79,19 +84,33 @@ pub(crate) fn reason_for_whole(reach: &BuildReach, build: &BuildOrigin) -> Optio
             Some(format!("a variable in `{path}` has no value that is known before the build"))
         }
         Some(WholeContext::Root(_)) | None => {
-            let image = unknown_triggers(reach, build)?;
-            Some(format!("`{image}` runs ONBUILD triggers, by its name, and may copy any file"))
+            let image = unknown_triggers(workspace, unit, build, reach)?;
+            Some(format!("`{image}` has ONBUILD triggers, which may copy any file"))
         }
     }
 }
 
-/// Returns an image from outside of the manifest that has `ONBUILD` triggers by its name: which files
-/// they copy is not known.
-fn unknown_triggers<'r>(reach: &'r BuildReach, build: &BuildOrigin) -> Option<&'r str> {
+/// Returns an image that has `ONBUILD` triggers, of which it is not known which files they copy: by its
+/// name, if it comes from outside of the manifest, or because no reference says where its triggers run.
+fn unknown_triggers(
+    workspace: &Workspace,
+    unit: &Unit,
+    build: &BuildOrigin,
+    reach: &BuildReach,
+) -> Option<String> {
     let is_own = |at: usize| build.bases.iter().any(|base| base.range.start == at);
     let outside = reach.references.iter().filter(|reference| !is_own(reference.span.start));
-    let mut images = outside.filter_map(|reference| reference.image.as_deref().ok());
-    images.find(|image| image.contains("onbuild"))
+    let outside = outside.filter_map(|reference| reference.image.clone().ok());
+    let needs = || unit.needs.iter().map(|need| workspace.unit(*need));
+    let mirrored = needs().filter_map(|need| Some(need.source()?.to_string()));
+    let mut named = outside.chain(mirrored).filter(|image| image.contains("onbuild"));
+    let is_base =
+        |need: &Unit| build.bases.iter().any(|base| workspace.unit(base.unit).key == need.key);
+    let has_triggers = |need: &&Unit| match &need.origin {
+        Origin::Build(origin) => !is_base(need) && !origin.dockerfile.triggers().is_empty(),
+        Origin::Mirror(_) => false,
+    };
+    named.next().or_else(|| needs().find(has_triggers).map(|need| need.key.to_string()))
 }
 
 /// Returns the paths to send for a path that the build reads.

@@ -109,7 +109,7 @@ fn reader(
         return Ok(Reader::Whole(None));
     }
     let Some(reach) = reads::reach(workspace, unit, build) else { return Ok(Reader::Whole(None)) };
-    if let Some(reason) = reads::reason_for_whole(&reach, build) {
+    if let Some(reason) = reads::reason_for_whole(workspace, unit, build, &reach) {
         return Ok(Reader::Whole(Some(reason)));
     }
     let mut best = Reader::Nothing;
@@ -191,6 +191,7 @@ impl PathVerdict<'_> {
             "pattern": pattern,
             "read_at": place,
             "instruction": text,
+            "reason": self.reason(),
             "exists": self.exists,
         })
     }

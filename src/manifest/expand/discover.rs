@@ -245,11 +245,13 @@ impl EntryExpander<'_> {
         };
         // A template error is reported when the image is generated.
         let Ok(name) = name else { return true };
-        let is_file = self.dir.join(path).join(&name).is_file();
-        if !is_file {
+        // A link that leads nowhere is a broken Dockerfile, and not a missing one.
+        let meta = self.dir.join(path).join(&name).symlink_metadata();
+        let exists = meta.is_ok_and(|meta| !meta.is_dir());
+        if !exists {
             self.skip(path, format!("it has no {name}"));
         }
-        is_file
+        exists
     }
 
     /// Names an image after its folder if its entry has no name.
