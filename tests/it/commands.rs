@@ -37,13 +37,11 @@ fn unpack(bytes: &[u8]) -> BTreeMap<String, (u32, String)> {
 fn context_list_prints_the_files_that_are_sent() {
     let env = TestEnv::example("monorepo");
     assert_snapshot!(env.ok(["context", "list", "api"]).stdout, @"
-    .imgplan.Dockerfile
-    .imgplan.Dockerfile.dockerignore
+    Dockerfile
     src/app.py
     ");
     assert_snapshot!(env.ok(["context", "list", "web:v1-arm64"]).stdout, @"
-    .imgplan.Dockerfile
-    .imgplan.Dockerfile.dockerignore
+    Dockerfile
     src/index.html
     ");
     let json = env.ok(["context", "list", "api", "--json"]);

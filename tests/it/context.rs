@@ -99,7 +99,7 @@ fn each_reader_has_a_text() {
         ),
         (
             dockerfile.replace("base:v1", "node:onbuild"),
-            "`node:onbuild` runs ONBUILD triggers, by its name, and may copy any file",
+            "`node:onbuild` has ONBUILD triggers, which may copy any file",
         ),
     ] {
         env.context("services/api", &dockerfile);
@@ -264,20 +264,22 @@ fn json_has_the_same_facts() {
         json("src/keep.md"),
         json!({"path": "src/keep.md", "sent": true, "ignore_file": file, "line": 4,
                "pattern": "!src/keep.md", "read_at": "services/api/Dockerfile, line 2",
-               "instruction": "COPY . /", "exists": true})
+               "instruction": "COPY . /", "reason": "services/api/Dockerfile, line 2: COPY . /",
+               "exists": true})
     );
     assert_eq!(
         json("none/x"),
         json!({"path": "none/x", "sent": true, "ignore_file": file, "line": null, "pattern": null,
                "read_at": "services/api/Dockerfile, line 2", "instruction": "COPY . /",
-               "exists": false})
+               "reason": "services/api/Dockerfile, line 2: COPY . /", "exists": false})
     );
     assert_eq!(json(".imgplan/x")["sent"], false);
     env.context("services/api", "FROM scratch\nCOPY src/app.py /\n");
     assert_eq!(
         json("src/keep.md"),
         json!({"path": "src/keep.md", "sent": false, "ignore_file": file, "line": 4,
-               "pattern": "!src/keep.md", "read_at": null, "instruction": null, "exists": true})
+               "pattern": "!src/keep.md", "read_at": null, "instruction": null,
+               "reason": "no instruction that the build runs reads it", "exists": true})
     );
 }
 

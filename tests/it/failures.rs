@@ -61,7 +61,7 @@ images:
     assert_snapshot!(end(&failed), @"
     skipped: on-api:v1 depends on api:v1, which failed
     failed while building: api:v1 [build ID]
-      the build failed: .imgplan.Dockerfile: line 2: `src/missing.py` is not in the build context
+      the build failed: Dockerfile: line 2: `src/missing.py` is not in the build context
 
     Owner: personal
     Apply: 2 built, 1 mirrored, 0 updated, 0 forgotten, 0 deleted, 1 failed, 1 skipped, in [time].
@@ -74,7 +74,7 @@ images:
     assert!(!env.server().initiated().contains(&"on-api:v1".to_owned()));
     // The next plan has exactly the remaining builds.
     assert_snapshot!(steps(&env), @"
-    + api:v1 build the last build failed: .imgplan.Dockerfile: line 2: `src/missing.py` is not in the build context
+    + api:v1 build the last build failed: Dockerfile: line 2: `src/missing.py` is not in the build context
     + on-api:v1 build new
     ");
     env.write("api/src/missing.py", "print('found')\n");

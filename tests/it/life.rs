@@ -561,13 +561,14 @@ fn content_that_failed_keeps_its_planned_tag() {
     assert_eq!(count, 1);
 }
 
-/// Returns the Dockerfile of an archive, if it differs from that of the context.
+/// Returns the Dockerfile of an archive.
 fn dockerfile_in(archive: &std::path::Path) -> String {
     let file = std::fs::File::open(archive).unwrap();
     let mut archive = tar::Archive::new(flate2::read::GzDecoder::new(file));
     for entry in archive.entries().unwrap() {
         let mut entry = entry.unwrap();
-        if entry.path().unwrap().ends_with(".imgplan.Dockerfile") {
+        let path = entry.path().unwrap().into_owned();
+        if path.ends_with(".imgplan.Dockerfile") || path.ends_with("Dockerfile") {
             let mut text = String::new();
             entry.read_to_string(&mut text).unwrap();
             return text;

@@ -86,6 +86,8 @@ fn each_kind_gets_one_warning_with_help() {
     help: add `.git` to api/.dockerignore, `**/.git` to web/.dockerignore
     ⚠ a context contains `node_modules`: web/node_modules
     help: add `node_modules` to web/.dockerignore
+    ⚠ a context contains the manifest, whose changes rebuild the image: imgplan.yaml
+    help: add `imgplan.yaml` to .dockerignore
     ⚠ a context is larger than 1.0 MB: web, 1.7 MB (data/big.bin 1.5 MB, small.bin 200 kB)
     help: add the files that the build does not need to web/.dockerignore, or raise `settings.context_warn`
     ⚠ a context has no .dockerignore: web
@@ -156,6 +158,8 @@ fn a_shared_context_gets_one_warning() {
     assert_snapshot!(warnings(&env.ok(["plan"])), @"
     ⚠ a context contains a `.env` file: src/.env
     help: add `**/.env` to .dockerignore and b.Dockerfile.dockerignore
+    ⚠ a context contains the manifest, whose changes rebuild the image: imgplan.yaml
+    help: add `imgplan.yaml` to .dockerignore and b.Dockerfile.dockerignore
     ");
 }
 

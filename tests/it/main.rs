@@ -13,6 +13,7 @@ mod copies;
 mod crash;
 mod day;
 mod dockerfiles;
+mod exact;
 mod examples;
 mod failures;
 mod faults;

@@ -620,6 +620,8 @@ images:
     --- stderr
       ⚠ a context contains `node_modules`: apps/node_modules
       help: add `**/node_modules` to .dockerignore
+      ⚠ a context contains the manifest, whose changes rebuild the image: imgplan.yaml
+      help: add `imgplan.yaml` to .dockerignore
     skipped apps: it has no Dockerfile
     skipped apps/b: it has no Dockerfile
     ");

@@ -53,8 +53,8 @@ fn paths(findings: &[LintFindings], kind: LintKind) -> Option<Problem> {
         LintKind::Git => ("`.git`", "`.git` folders"),
         LintKind::NodeModules => ("`node_modules`", "`node_modules` folders"),
         LintKind::Manifest => (
-            "a manifest, so that each change of the manifest rebuilds the image",
-            "manifests, so that each change of them rebuilds the images",
+            "the manifest, whose changes rebuild the image",
+            "manifests, whose changes rebuild the images",
         ),
         LintKind::Special(SpecialKind::Socket) => {
             ("a socket, which is not sent", "sockets, which are not sent")
