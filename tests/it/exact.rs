@@ -7,7 +7,7 @@ use crate::support::TestEnv;
 /// Returns a folder with this manifest, where `images` are the items of its list.
 fn folder(images: &str) -> TestEnv {
     let env = TestEnv::new();
-    env.write("imgplan.yaml", &format!("version: 1\nimages:\n{images}"));
+    env.write("imgplan.yaml", format!("version: 1\nimages:\n{images}"));
     env
 }
 
