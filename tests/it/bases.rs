@@ -5,7 +5,6 @@ use imgplan::test_support::manifest::{Invocation, Workspace};
 
 use crate::support::TestEnv;
 
-mod layouts;
 mod published;
 
 /// Loads a manifest in which `app` is built from this Dockerfile.

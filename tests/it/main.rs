@@ -33,6 +33,7 @@ mod inputs;
 mod judged;
 mod kill;
 mod layers;
+mod layouts;
 mod life;
 mod lint;
 mod lockfiles;
