@@ -243,8 +243,8 @@ fn resolve(inside: &str, variables: &Variables<'_>, depth: usize) -> Result<Stri
 fn not_set(name: &str, variables: &Variables<'_>) -> NameError {
     if variables.matrices.contains(name) && !variables.row.is_empty() {
         return NameError::new(
-            format!("the matrix variable `{name}` has no value in this row"),
-            format!("give the row a value, or add a default: ${{{name}:-default}}"),
+            format!("`{name}` has no value in this row of the matrix"),
+            format!("give each row a value, or add a default: ${{{name}:-default}}"),
         );
     }
     if variables.matrices.contains(name) {

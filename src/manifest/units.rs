@@ -82,7 +82,7 @@ fn same_destination(key: &str, first: ImagePlace<'_>, second: ImagePlace<'_>) ->
         && span == same
     {
         let label = format!("{} and {}", note.words, other.words);
-        let help = "use the variables that distinguish them in `name:` or `tag:`";
+        let help = "use the variables or placeholders that distinguish them in `name:` or `tag:`";
         return Problem::new(message, span, label).help(help);
     }
     let label = |word: &str, note: Option<&Note>| match note {

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::Path;
 
+use crate::base::clean_path::clean;
 use crate::base::span::{Problem, Span};
 use crate::base::text::list;
 use crate::context::Tree;
@@ -65,7 +66,13 @@ fn warning(span: Span, path: &str, missing: &Missing<'_>) -> Problem {
     let message = format!("`{path}` is not in the {noun} {contexts}");
     let inside = from_root(path);
     let exists = |(root, _): &(&&Path, _)| root.join(&inside).exists();
+    let leads_out = clean(Path::new(path)).starts_with("..");
     let help = match missing.iter().find(exists) {
+        _ if leads_out => {
+            "`..` does not lead out of a context: copy the file into it, or build from a folder \
+             that contains both"
+                .to_owned()
+        }
         Some((_, (unit, _))) => format!(
             "it exists but is not sent: `imgplan context why {} {inside}` says why",
             unit.image

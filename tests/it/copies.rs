@@ -85,6 +85,20 @@ fn paths_that_may_exist_are_not_reported() {
 }
 
 #[test]
+fn a_path_above_the_context_has_its_own_help() {
+    let env = project();
+    env.write("tests/a", "");
+    for (path, is_above) in [("../tests/a", true), ("src/../../tests/a", true), ("tests/a", false)]
+    {
+        env.write("app/Dockerfile", format!("FROM scratch\nCOPY {path} /\n"));
+        let warnings = env.ok(["validate"]).stderr;
+        let says = warnings.contains("`..` does not lead out of a context");
+        assert_eq!(says, is_above, "{warnings}");
+        assert!(!warnings.contains("says why"), "{warnings}");
+    }
+}
+
+#[test]
 fn validate_and_plan_show_the_line() {
     let env = project();
     env.write("app/Dockerfile", "FROM scratch\nCOPY src \\\n  docs/drop.md nope /\n");

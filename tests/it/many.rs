@@ -294,7 +294,7 @@ images:
         ·            ╰── in the matrix row PY=1 and in the matrix row PY=2
      12 │     context: app
         ╰────
-      help: use the variables that distinguish them in `name:` or `tag:`
+      help: use the variables or placeholders that distinguish them in `name:` or `tag:`
 
       × YAML reads 3.10 as the number 3.1
         ╭─[imgplan.yaml:18:12]

@@ -218,6 +218,12 @@ fn mistakes_are_reported() {
             &["`PY` is a matrix variable and has no value outside of its entry"],
         ),
         (
+            "images: [{name: a, context: app, tag: '${PY}', matrix: [{PY: '1'}, {OS: b}]}]",
+            &[
+                "`PY` has no value in this row of the matrix | give each row a value, or add a default",
+            ],
+        ),
+        (
             "images: [{name: a, context: app, tag: '${matrix.PY}', matrix: {PY: ['1', '2']}}]",
             &["matrix variables have no prefix `matrix.` | write ${PY}"],
         ),
