@@ -1,9 +1,9 @@
 //! Decides the path at which a Dockerfile is sent. Pure.
 //!
-//! A Dockerfile that the build does not read keeps its path, if it lies in the context. So does one
-//! that is sent unchanged. Others are sent as `.imgplan.Dockerfile`, or
-//! under a similar name that is free, if it is outside of the context, if references in it were
-//! replaced, or if the context's `.dockerignore` ignores it. `.imgplan.Dockerfile.dockerignore` is
+//! A Dockerfile that the build does not read keeps its path, if its folder is sent. So does one that is
+//! sent unchanged. Others are sent as `.imgplan.Dockerfile`, or under a similar name that is free: if
+//! the Dockerfile is outside of the context, if nothing else of its folder is sent, if references in it
+//! were replaced, or if an ignore file excludes it. `.imgplan.Dockerfile.dockerignore` is
 //! sent with it, and ignores exactly these two files. BuildKit and kaniko (by their documentation)
 //! and Buildah (by a test) prefer such a file to `.dockerignore`. So
 //!

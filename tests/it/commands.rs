@@ -67,6 +67,26 @@ fn context_rejects_unknown_images_and_mirrors() {
 }
 
 #[test]
+fn context_list_knows_that_a_pin_changes_the_dockerfile() {
+    let env = TestEnv::manifest(ONE);
+    env.context("app", "FROM redis:7\nCOPY . /\n");
+    env.apply();
+    let files = || {
+        env.ok(["context", "pack", "app", "-o", "app.tar.gz"]);
+        let packed = unpack(&std::fs::read(env.path("app.tar.gz")).unwrap());
+        let listed = env.ok(["context", "list", "app"]).stdout;
+        assert_eq!(listed.lines().collect::<Vec<_>>(), packed.keys().collect::<Vec<_>>());
+        packed.len()
+    };
+    assert_eq!(files(), 1);
+    let digest = format!("sha256:{}", "0".repeat(64));
+    let pins = format!("pins:\n  \"docker.io/library/redis:7\":\n    digest: \"{digest}\"\n");
+    env.edit("imgplan.lock", "units:\n", &format!("{pins}units:\n"));
+    // The Dockerfile that is copied, the one that is sent, and its ignore file.
+    assert_eq!(files(), 3);
+}
+
+#[test]
 fn packs_are_reproducible_and_hold_the_listed_files() {
     let env = TestEnv::example("monorepo");
     env.apply();

@@ -48,7 +48,7 @@ pub(in crate::cli) enum ContextCommand {
     },
     /// Explain why a path is sent or ignored
     ///
-    /// Names the pattern of .dockerignore that decides.
+    /// Names the instruction that reads it, or the line of the ignore file that decides.
     Why {
         /// `name` or `name:tag`
         #[arg(value_name = "IMAGE")]

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
+use super::pack::pinned_externals;
 use crate::base::size::bytes;
 use crate::base::text::plural;
 use crate::cli::failure::Failure;
@@ -11,10 +12,16 @@ use crate::cli::ui::Ui;
 use crate::context::{EntryKind, Placement, RelPath, Tree};
 use crate::manifest::workspace::BuildOrigin;
 use crate::run;
+use crate::state::State;
 
 /// Lists the files and links that are sent, one per line, sorted by the bytes of their paths.
-pub(super) fn list(ui: &mut Ui, tree: &Tree, build: &BuildOrigin) -> Result<(), Failure> {
-    let placement = placement(tree, build);
+pub(super) fn list(
+    ui: &mut Ui,
+    tree: &Tree,
+    build: &BuildOrigin,
+    state: &State,
+) -> Result<(), Failure> {
+    let placement = placement(tree, build, state);
     let entries = tree.entries().iter().filter(|entry| !entry.kind.is_dir());
     let mut lines: Vec<(&RelPath, Value)> =
         entries.map(|entry| (&entry.path, object(&entry.path, &entry.kind))).collect();
@@ -29,12 +36,13 @@ pub(super) fn list(ui: &mut Ui, tree: &Tree, build: &BuildOrigin) -> Result<(), 
     Ok(())
 }
 
-/// Returns where the Dockerfile and its files go. The paths of bases change only its text.
-fn placement(tree: &Tree, build: &BuildOrigin) -> Placement {
+/// Returns where the Dockerfile and its files go. A base that is not built counts as replaced, because
+/// its path changes only the text.
+fn placement(tree: &Tree, build: &BuildOrigin, state: &State) -> Placement {
     let text = build.dockerfile.text();
     let as_written = |range: &std::ops::Range<usize>| text[range.clone()].to_owned();
-    let bases: Vec<_> =
-        build.bases.iter().map(|base| (base.range.clone(), as_written(&base.range))).collect();
+    let own = build.bases.iter().map(|base| (base.range.clone(), as_written(&base.range)));
+    let bases: Vec<_> = own.chain(pinned_externals(build, state)).collect();
     run::placement(
         tree,
         &build.dockerfile,

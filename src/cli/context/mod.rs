@@ -23,7 +23,7 @@ pub(super) fn run(ui: &mut Ui, settings: &Settings, args: ContextArgs) -> Result
             if by_size {
                 list::list_by_size(ui, &tree)?;
             } else {
-                list::list(ui, &tree, build)?;
+                list::list(ui, &tree, build, &read_state(settings, false)?)?;
             }
         }
         ContextCommand::Digest { image, .. } => {

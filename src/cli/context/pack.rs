@@ -39,12 +39,19 @@ pub(super) fn base_replacements(
             ))?,
         }
     }
-    let facts = Facts::default();
-    let pinned = build.externals.iter().filter_map(|base| {
-        pins::pinned_base(base, facts.pin_in(state, &base.image)?.digest_for(base.platform)?)
-    });
-    bases.extend(pinned);
+    bases.extend(pinned_externals(build, state));
     Ok(bases)
+}
+
+/// Returns the replacements of external bases that are pinned.
+pub(super) fn pinned_externals(
+    build: &BuildOrigin,
+    state: &State,
+) -> impl Iterator<Item = (Range<usize>, String)> {
+    let facts = Facts::default();
+    build.externals.iter().filter_map(move |base| {
+        pins::pinned_base(base, facts.pin_in(state, &base.image)?.digest_for(base.platform)?)
+    })
 }
 
 /// Writes the archive of a context to a file, or to standard output for `-`.
