@@ -33,6 +33,9 @@ pub(crate) struct Variables<'a> {
 /// Maximum size of all substituted values of a manifest, in bytes.
 const MAX_SUBSTITUTED_BYTES: usize = 64 << 20;
 
+/// Names of placeholders, `{dir}`, which are easily written as variables.
+const PLACEHOLDERS: [&str; 6] = ["arch", "dir", "file", "fingerprint", "parent", "path"];
+
 /// Maximum nesting of defaults within defaults.
 const MAX_DEFAULT_DEPTH: usize = 16;
 
@@ -257,6 +260,9 @@ fn not_set(name: &str, variables: &Variables<'_>) -> NameError {
     let known = variables.vars.keys().chain(variables.row.keys()).chain(flags);
     let known: Vec<&str> = known.map(String::as_str).collect();
     let help = match nearest(name, &known) {
+        _ if PLACEHOLDERS.contains(&name) => {
+            format!("write `{{{name}}}`: a placeholder has no `$`")
+        }
         Some(near) => format!("did you mean `${{{near}}}`?"),
         None => format!(
             "set it under `vars:` or in the environment, or add a default: ${{{name}:-default}}"

@@ -192,6 +192,10 @@ fn mistakes_are_reported() {
             &["`discover` has one of `glob`, `dockerfiles` and `harbor` | make two entries"],
         ),
         (
+            "images: [{discover: {glob: 'services/*'}, name: '${dir}'}]",
+            &["the variable `dir` is not set | write `{dir}`: a placeholder has no `$`"],
+        ),
+        (
             "images: [{discover: {harbor: services}, context: .}]",
             &["a Harbor task has its own context | remove it"],
         ),
@@ -259,6 +263,13 @@ fn mistakes_are_reported() {
             assert!(message.starts_with(expected), "{images}:\n{message}\n{expected}");
         }
     }
+}
+
+#[test]
+fn harbor_takes_no_pattern() {
+    let messages = messages_of("images: [{discover: {harbor: 'services/*'}}]");
+    let help = "| write the folder that the tasks are in, without a pattern";
+    assert!(messages.len() == 1 && messages[0].ends_with(help), "{messages:?}");
 }
 
 #[test]

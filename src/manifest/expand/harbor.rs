@@ -151,7 +151,11 @@ impl EntryExpander<'_> {
         } else {
             let entries = fs::read_dir(&folder).map_err(|error| {
                 let dir = self.dir.display();
-                let help = format!("the path is relative to the folder of the file, {dir}");
+                let help = if root.contains('*') {
+                    "write the folder that the tasks are in, without a pattern".to_owned()
+                } else {
+                    format!("the path is relative to the folder of the file, {dir}")
+                };
                 (format!("cannot read {}: {error}", folder.display()), help)
             })?;
             let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());

@@ -23,8 +23,8 @@ images:
     matrix: {IMAGE: [agent, inbound-agent]}
 ";
 
-#[test]
-fn dockerfiles_by_variant() {
+/// Returns the Dockerfiles and the files beside them.
+fn repository() -> Vec<(String, String)> {
     let leader = |base: &str| {
         format!(
             "ARG JAVA_VERSION=11\nFROM {base} AS jre-build\nRUN jlink\n\
@@ -34,21 +34,26 @@ fn dockerfiles_by_variant() {
     };
     let agent = "FROM debian:bookworm AS agent\nARG VERSION=1\nCOPY agent.jar /usr/share/\n\
                  FROM agent AS inbound-agent\nCOPY inbound-agent.sh /usr/local/bin/\n";
+    super::files(&[
+        ("leader.sh", "exec java\n"),
+        ("leader-support", "wait\n"),
+        ("plugins.txt", "git\n"),
+        ("tests/runtime.bats", "@test\n"),
+        ("alpine/Dockerfile", &leader("alpine:3.20")),
+        ("debian/Dockerfile", &(leader("debian:bookworm") + "COPY debian/locale.conf /etc/\n")),
+        ("debian/locale.conf", "C.UTF-8\n"),
+        ("debian/slim/Dockerfile", &leader("debian:bookworm-slim")),
+        ("agents/debian/Dockerfile", agent),
+        ("agents/agent.jar", "jar\n"),
+        ("agents/inbound-agent.sh", "exec java\n"),
+    ])
+}
+
+#[test]
+fn dockerfiles_by_variant() {
     Layout {
         manifest: MANIFEST,
-        files: super::files(&[
-            ("leader.sh", "exec java\n"),
-            ("leader-support", "wait\n"),
-            ("plugins.txt", "git\n"),
-            ("tests/runtime.bats", "@test\n"),
-            ("alpine/Dockerfile", &leader("alpine:3.20")),
-            ("debian/Dockerfile", &(leader("debian:bookworm") + "COPY debian/locale.conf /etc/\n")),
-            ("debian/locale.conf", "C.UTF-8\n"),
-            ("debian/slim/Dockerfile", &leader("debian:bookworm-slim")),
-            ("agents/debian/Dockerfile", agent),
-            ("agents/agent.jar", "jar\n"),
-            ("agents/inbound-agent.sh", "exec java\n"),
-        ]),
+        files: repository(),
         edges: &[],
         archives: &[
             (

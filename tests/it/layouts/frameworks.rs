@@ -21,8 +21,8 @@ images:
     platforms: [\"${PLATFORM}\"]
 ";
 
-#[test]
-fn rows_of_versions_distributions_and_architectures() {
+/// Returns the Dockerfiles and the files beside them.
+fn repository() -> Vec<(String, String)> {
     let mut files = super::files(&[("eng/update.sh", "update\n")]);
     for version in ["8.0", "9.0"] {
         for distro in ["noble", "alpine3.20"] {
@@ -47,9 +47,14 @@ fn rows_of_versions_distributions_and_architectures() {
             }
         }
     }
+    files
+}
+
+#[test]
+fn rows_of_versions_distributions_and_architectures() {
     Layout {
         manifest: MANIFEST,
-        files,
+        files: repository(),
         edges: &[
             "runtime:8.0-alpine3.20-amd64 -> deps:8.0-alpine3.20-amd64",
             "runtime:8.0-alpine3.20-arm64v8 -> deps:8.0-alpine3.20-arm64v8",

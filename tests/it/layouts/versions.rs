@@ -16,8 +16,8 @@ images:
     dockerfile: \"dockerfiles/${IMAGE}_${R}.Dockerfile\"
 ";
 
-#[test]
-fn versions_in_a_literal_namespace() {
+/// Returns the Dockerfiles and the files beside them.
+fn repository() -> Vec<(String, String)> {
     let mut files = super::files(&[
         ("README.md", "Images\n"),
         (
@@ -43,9 +43,14 @@ fn versions_in_a_literal_namespace() {
             files.push((format!("scripts/install_{image}.sh"), "set -e\n".to_owned()));
         }
     }
+    files
+}
+
+#[test]
+fn versions_in_a_literal_namespace() {
     Layout {
         manifest: MANIFEST,
-        files,
+        files: repository(),
         edges: &[
             "cuda:4.4 -> shiny:4.4",
             "rstudio:4.3 -> r-ver:4.3",
