@@ -3,10 +3,11 @@
 //! As BuildKit's client does, but a link behind a folder that a wildcard matches is followed as
 //! well: BuildKit leaves its target out, and then its build fails.
 
-use std::collections::{BTreeSet, HashSet, VecDeque};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::dir::{Dir, NativeDir};
 use super::error::{ScanError, ScanProblem};
@@ -34,12 +35,12 @@ pub struct ContextRead {
     pub excludes: Vec<String>,
 }
 
-/// Returns the selection of everything that a build reads from the context in `root`; `None` for
-/// the whole context. Fails if a folder on the way cannot be read.
-pub(super) fn select(
+/// Returns the patterns of everything that a build reads from the context in `root`; `None` for the
+/// whole context. Fails if a folder on the way cannot be read.
+pub(super) fn patterns(
     root: &Path,
     reads: &[ContextRead],
-) -> Result<Option<ReadSelection>, PathError> {
+) -> Result<Option<Vec<SelectedPattern>>, PathError> {
     let whole = |read: &ContextRead| read.path.is_empty() && read.excludes.is_empty();
     if reads.iter().any(whole) {
         return Ok(None);
@@ -61,8 +62,26 @@ pub(super) fn select(
     if parts > MAX_FOLLOWED_PARTS || selected.len() > MAX_PATTERNS {
         return Ok(None);
     }
-    // Docker refuses an invalid pattern when it copies, so nothing that is sent for it is wrong.
-    Ok(ReadSelection::new(selected.into_iter().collect()).ok())
+    Ok(Some(selected.into_iter().collect()))
+}
+
+/// The selections by their patterns. The contexts of a repository are often read alike, and a selection
+/// is larger than a small context.
+#[derive(Default)]
+pub(super) struct SelectionsCache(Mutex<HashMap<Vec<SelectedPattern>, Option<Arc<ReadSelection>>>>);
+
+impl SelectionsCache {
+    /// Returns the selection of these patterns; `None` for the whole context.
+    pub(super) fn select(&self, patterns: Vec<SelectedPattern>) -> Option<Arc<ReadSelection>> {
+        let lock = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = lock().get(&patterns) {
+            return known.clone();
+        }
+        // Docker refuses an invalid pattern when it copies, so nothing that is sent for it is wrong.
+        let selection = ReadSelection::new(patterns.clone()).ok().map(Arc::new);
+        lock().insert(patterns, selection.clone());
+        selection
+    }
 }
 
 /// The relation of a path to what a build reads.
@@ -89,7 +108,8 @@ pub(crate) fn read_match(
     is_dir: bool,
 ) -> Result<ReadMatch, ScanError> {
     let unreadable = |error| ScanError::new(root, vec![ScanProblem::Unreadable(error)]);
-    let selection = select(root, reads).map_err(unreadable)?;
+    let patterns = patterns(root, reads).map_err(unreadable)?;
+    let selection = patterns.and_then(|patterns| SelectionsCache::default().select(patterns));
     Ok(match selection {
         Some(selection) if selection.selects(path, is_dir) => ReadMatch::Read,
         Some(selection) if is_dir && selection.may_select_below(path) => ReadMatch::Below,

@@ -12,7 +12,7 @@ use rayon::prelude::*;
 use super::cache::{ScanCache, StatCache};
 use super::dir::{Dir, NativeDir};
 use super::error::{ScanError, ScanProblem, unreadable};
-use super::follow::{self, ContextRead};
+use super::follow::{self, ContextRead, SelectionsCache};
 use super::listing::ContextFolder;
 use super::path::RelPath;
 use super::rules::{IgnoreRules, PatternsCache};
@@ -123,6 +123,7 @@ type ContextKey<'r> = (OsString, Option<OsString>, Option<&'r [ContextRead]>);
 #[derive(Default)]
 struct SharedLookups {
     patterns: PatternsCache,
+    selections: SelectionsCache,
     /// The paths of folders without links, by the paths as requested.
     real_paths: Mutex<HashMap<PathBuf, PathBuf>>,
 }
@@ -167,9 +168,9 @@ fn prepare(request: &ScanRequest, shared: &SharedLookups) -> Result<PreparedCont
     let rules = IgnoreRules::find(root, request.dockerfile.as_deref(), &shared.patterns)
         .map_err(|problems| ScanError::new(root, problems))?;
     let selection = match &request.reads {
-        Some(reads) => follow::select(&real_root, reads)
+        Some(reads) => follow::patterns(&real_root, reads)
             .map_err(|error| fail(ScanProblem::Unreadable(error)))?
-            .map(Arc::new),
+            .and_then(|patterns| shared.selections.select(patterns)),
         None => None,
     };
     Ok(PreparedContext { root: root.clone(), real_root, rules, selection })

@@ -11,7 +11,7 @@ use super::path::RelPath;
 
 /// A pattern that a build reads, relative to the root of the context and with links followed. The
 /// pattern of the whole context is empty.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) struct SelectedPattern {
     pub(super) pattern: String,
     /// The patterns of the entries that are left out, relative to the pattern. It is then the path

@@ -13,7 +13,7 @@ use crate::base::digest::Digest;
 use crate::base::size::bytes;
 use crate::base::span::Problem;
 use crate::context::lint::{self, LintFindings, SizeLimits, warnings};
-use crate::context::{self, ScanRequest, StatCache, Tree};
+use crate::context::{self, ContextRead, ScanRequest, StatCache, Tree};
 use crate::manifest::Workspace;
 use crate::manifest::workspace::{Origin, ServiceSettings, Unit, UnitId};
 use crate::plan::PreviousLookup;
@@ -76,7 +76,16 @@ impl Scans {
         };
         let all: Vec<(usize, BuildReads)> =
             workspace.units.par_iter().enumerate().filter_map(read).collect();
-        let mut scans = Self::default();
+        let mut scans = Self { units: Vec::with_capacity(all.len()), requests: Vec::new() };
+        // Many builds read the same paths.
+        let mut shared: HashSet<Arc<[ContextRead]>> = HashSet::new();
+        let mut share = |paths: Arc<[ContextRead]>| {
+            let known = shared.get(&paths).cloned();
+            known.unwrap_or_else(|| {
+                shared.insert(Arc::clone(&paths));
+                paths
+            })
+        };
         let mut indexes: HashMap<ScanRequest, usize> = HashMap::new();
         let mut index_of = |request: ScanRequest| {
             let next = indexes.len();
@@ -94,7 +103,7 @@ impl Scans {
                 && lookup.all(workspace, unit).iter().any(|entry| has_whole_context(entry.entry));
             scans.units.push(UnitScan {
                 unit: index,
-                reached: index_of(request(paths)),
+                reached: index_of(request(paths.map(&mut share))),
                 whole: recorded_whole.then(|| index_of(request(None))),
                 instructions,
                 dockerfile: instructions.map(|_| Digest::of(build.dockerfile.text().as_bytes())),
