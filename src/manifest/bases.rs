@@ -184,10 +184,7 @@ impl BaseFinder<'_, '_> {
                 let message = format!("cannot resolve `{}`: {error}", reference.text);
                 let alternative = "set `infer_bases: false` and list its bases under `needs:`";
                 let help = format!("{}; or {alternative}", error.help);
-                self.diagnostics.set_lenient(image.on_error == OnError::Skip);
-                self.diagnostics.error(message, span, help);
-                let broken = self.diagnostics.set_lenient(false);
-                self.broken.extend(broken.map(|message| (index, message)));
+                self.reference_error(index, message, span, help);
                 return;
             }
         };
@@ -213,8 +210,16 @@ impl BaseFinder<'_, '_> {
                 let external = ExternalBase { range, image: name, platform, span };
                 self.references[unit].externals.push(external);
             }
-            Err(error) => self.diagnostics.error(error.message, span, error.help),
+            Err(error) => self.reference_error(index, error.message, span, error.help),
         }
+    }
+
+    /// Reports an error of a reference. If the image may be skipped, it is a warning.
+    fn reference_error(&mut self, index: usize, message: String, span: Span, help: String) {
+        self.diagnostics.set_lenient(self.images[index].on_error == OnError::Skip);
+        self.diagnostics.error(message, span, help);
+        let broken = self.diagnostics.set_lenient(false);
+        self.broken.extend(broken.map(|message| (index, message)));
     }
 
     /// Warns if a reference to an image outside of the manifest may be meant for one of its images.

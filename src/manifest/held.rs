@@ -1,10 +1,13 @@
 //! Finds the units that are held: those of images that are skipped because their Dockerfile is broken,
 //! and all that depend on them. Pure.
 
+use std::collections::BTreeSet;
+
 use super::diagnostics::Diagnostics;
 use super::graph::Dependency;
 use super::image::ResolvedImage;
-use super::workspace::{Held, Unit};
+use super::workspace::Unit;
+use crate::base::name::ImageName;
 
 /// Help for a unit that is held.
 const HELP: &str =
@@ -41,12 +44,12 @@ pub(super) fn find(
     reasons.iter().map(Option::is_some).collect()
 }
 
-/// Returns what the lockfile may have of the units that are held.
-pub(super) fn records(units: &[Unit], is_held: &[bool]) -> Vec<Held> {
-    let held = |unit: &Unit| Held {
-        key: unit.key.clone(),
-        content_tag: unit.content_tag.clone(),
-        old_names: unit.old_names.clone(),
-    };
-    units.iter().zip(is_held).filter(|(_, is_held)| **is_held).map(|(unit, _)| held(unit)).collect()
+/// Returns the names, of today and earlier, of the units that are held.
+pub(super) fn names(units: &[Unit], is_held: &[bool]) -> BTreeSet<ImageName> {
+    let held = units.iter().zip(is_held).filter(|(_, is_held)| **is_held);
+    held.flat_map(|(unit, _)| {
+        let earlier = unit.old_names.iter().map(|old| old.name.clone());
+        [unit.key.name.clone()].into_iter().chain(earlier)
+    })
+    .collect()
 }

@@ -53,7 +53,7 @@ pub(super) fn resolve(
         return None;
     }
     let is_held = held::find(&images, &units, &dependencies, &depths, diagnostics);
-    let held = held::records(&units, &is_held);
+    let held = held::names(&units, &is_held);
     let is_planned = |image: &&ResolvedImage<'_>| image.units.iter().any(|unit| !is_held[*unit]);
     let image_count = images.iter().filter(is_planned).count();
     for (unit, UnitReferences { bases, externals }) in units.iter_mut().zip(references) {

@@ -36,34 +36,13 @@ pub struct Workspace {
     /// Warnings.
     pub warnings: Vec<Problem>,
     /// Units that are left as they are, because their Dockerfile or that of a base is broken.
-    pub held: Vec<Held>,
+    pub held: BTreeSet<ImageName>,
     /// Folders that `discover` found but did not turn into images, in order.
     pub skipped: Vec<Skipped>,
     /// Paths of the manifest and of the files that it includes.
     pub files: Vec<PathBuf>,
     /// Source files, for problems that are found later.
     pub sources: Arc<SourceMap>,
-}
-
-/// A unit that is neither planned nor an orphan.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Held {
-    /// Destination of the unit.
-    pub key: ImageRef,
-    /// Template of the tag if it contains `{fingerprint}`.
-    pub content_tag: Option<TagTemplate>,
-    /// Earlier names of the unit, from `moved:`.
-    pub old_names: Vec<UnitPattern>,
-}
-
-impl Held {
-    /// True if a lockfile entry is of the unit.
-    fn has_entry(&self, key: &ImageRef) -> bool {
-        let has_tag = |template: &TagTemplate| template.matches(&key.tag);
-        self.key == *key
-            || self.key.name == key.name && self.content_tag.as_ref().is_some_and(has_tag)
-            || self.old_names.iter().any(|old| old.matches(key))
-    }
 }
 
 /// A folder that `discover` found but did not turn into an image.
@@ -293,9 +272,10 @@ pub struct ExternalBase {
 }
 
 impl Workspace {
-    /// True for a lockfile entry of a unit that is left as it is.
+    /// True for a lockfile entry that may be of a unit that is held: its tag may have changed, or its
+    /// platform.
     pub fn holds(&self, key: &ImageRef) -> bool {
-        self.held.iter().any(|held| held.has_entry(key))
+        self.held.contains(&key.name)
     }
 
     /// Returns a unit by its ID.

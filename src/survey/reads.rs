@@ -7,6 +7,7 @@ use super::copies::{self, CopiedPath};
 use crate::base::digest::Digest;
 use crate::context::{ContextRead, escape_pattern};
 use crate::dockerfile::ReachRequest;
+use crate::dockerfile::model::ReferenceKind;
 use crate::dockerfile::reach::{BuildReach, WholeContext};
 use crate::dockerfile::reached::{ReachedPath, ReadBy, Trigger};
 use crate::manifest::Workspace;
@@ -99,7 +100,10 @@ fn unknown_triggers(
     reach: &BuildReach,
 ) -> Option<String> {
     let is_own = |at: usize| build.bases.iter().any(|base| base.range.start == at);
-    let outside = reach.references.iter().filter(|reference| !is_own(reference.span.start));
+    let outside = reach
+        .references
+        .iter()
+        .filter(|reference| reference.kind == ReferenceKind::From && !is_own(reference.span.start));
     let outside = outside.filter_map(|reference| reference.image.clone().ok());
     let needs = || unit.needs.iter().map(|need| workspace.unit(*need));
     let mirrored = needs().filter_map(|need| Some(need.source()?.to_string()));

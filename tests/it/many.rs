@@ -751,6 +751,24 @@ images:
     env.run(["plan"]).code(1).says("× unknown instruction `COPPY`");
 }
 
+/// A tag often changes with each commit: the record of the last one is not an orphan.
+#[test]
+fn the_records_of_a_skipped_image_are_kept_whatever_its_tag_is() {
+    let env = TestEnv::manifest(
+        "version: 1\nimages:\n  - {discover: {glob: \"src/*\", on_error: skip}, tag: \"${TAG}\"}\n",
+    );
+    for name in ["arm", "api", "web"] {
+        env.context(&format!("src/{name}"), "FROM scratch\n");
+    }
+    env.ok(["apply", "--auto-approve", "--var", "TAG=1"]);
+    // One Dockerfile has an error, and the base of another is not built for its platform.
+    env.context("src/api", "COPPY a b\n");
+    env.context("src/arm", "FROM --platform=linux/arm64 web\n");
+    let plan = env.ok(["plan", "--prune", "--var", "TAG=2"]);
+    plan.says("api:2 is skipped").says("arm:2 is skipped").says("1 to create").says("1 to delete");
+    assert!(plan.stdout.contains("- web:1"), "{plan}");
+}
+
 #[test]
 fn harbor_tasks_are_discovered() {
     let env = TestEnv::manifest(

@@ -96,7 +96,7 @@ pub(super) fn world(units: Vec<Unit>) -> Workspace {
         moved: Vec::new(),
         removed: Vec::new(),
         warnings: Vec::new(),
-        held: Vec::new(),
+        held: BTreeSet::new(),
         skipped: Vec::new(),
         files: Vec::new(),
         sources: Arc::default(),

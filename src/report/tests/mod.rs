@@ -82,7 +82,7 @@ impl Fixture {
             removed: Vec::new(),
             warnings: Vec::new(),
             files: Vec::new(),
-            held: Vec::new(),
+            held: BTreeSet::new(),
             skipped: Vec::new(),
             sources: Arc::new(sources),
         };
