@@ -1,7 +1,7 @@
 //! Loads a manifest with all files that it includes and all Dockerfiles that it names, and reports
 //! everything that is wrong with them at once.
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 
 use miette::Diagnostic;
@@ -12,6 +12,7 @@ use super::header::display_name;
 use super::invocation::Invocation;
 use super::resolve::resolve;
 use super::workspace::Workspace;
+use crate::base::clean_path::clean;
 use crate::base::span::{Problem, SourceMap};
 use crate::base::text::plural;
 
@@ -67,7 +68,7 @@ impl Workspace {
         let Expanded { scopes, skipped } =
             expand(invocation, env, &reach, &mut sources, &mut diagnostics);
         // Dockerfiles follow later.
-        let files = sources.names().map(PathBuf::from).collect();
+        let files = sources.names().map(|name| clean(Path::new(name))).collect();
         let workspace = resolve(&scopes, &reach, &mut sources, &mut diagnostics);
         let (mut problems, warnings) = diagnostics.finish();
         let sources = Arc::new(sources);

@@ -39,7 +39,7 @@ pub struct Workspace {
     pub held: BTreeSet<ImageName>,
     /// Folders that `discover` found but did not turn into images, in order.
     pub skipped: Vec<Skipped>,
-    /// Paths of the manifest and of the files that it includes.
+    /// Clean paths of the manifest and of the files that it includes.
     pub files: Vec<PathBuf>,
     /// Source files, for problems that are found later.
     pub sources: Arc<SourceMap>,

@@ -1,7 +1,8 @@
 //! Accepts connections: so many that file descriptors are left for uploads, and each as long as
 //! something moves on it.
 //!
-//! While all places are taken, a connection keeps its place only if it moves at least
+//! While all places but the one for the next connection are taken, the server is full: a connection
+//! keeps its place only if it moves at least
 //! [`MIN_BYTES_PER_WINDOW_IF_FULL`] in each [`PROGRESS_WINDOW`], so that peers that send a byte now and
 //! then cannot keep out everyone else. The bytes of both directions count, whatever part of a request
 //! they belong to, because this module does not know where a request begins. Headers have no deadline
@@ -28,14 +29,14 @@ use crate::base::open_files::max_open_files;
 /// Time without a byte in either direction after which a connection is closed.
 const MAX_IDLE: Duration = Duration::from_secs(60);
 
-/// The same while another connection waits for a free place.
+/// The same on a full server.
 const MAX_IDLE_IF_FULL: Duration = Duration::from_secs(5);
 
 /// Period in which the progress of a connection is measured.
 const PROGRESS_WINDOW: Duration = Duration::from_secs(10);
 
-/// Minimum number of bytes that a connection moves in a [`PROGRESS_WINDOW`] while another connection
-/// waits for a free place: 1 KiB a second, less than the slowest line for an upload.
+/// Minimum number of bytes that a connection moves in a [`PROGRESS_WINDOW`] on a full server: 1 KiB a
+/// second, less than the slowest line for an upload.
 const MIN_BYTES_PER_WINDOW_IF_FULL: usize = 10 << 10;
 
 /// File descriptors of the server itself: about 16 for its runtime, listener and state, and one for

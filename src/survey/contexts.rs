@@ -14,11 +14,12 @@ use crate::base::size::bytes;
 use crate::base::span::Problem;
 use crate::context::lint::{self, LintFindings, SizeLimits, warnings};
 use crate::context::{self, ContextRead, ScanRequest, StatCache, Tree};
+use crate::dockerfile::Dockerfile;
 use crate::manifest::Workspace;
 use crate::manifest::workspace::{Origin, ServiceSettings, Unit, UnitId};
 use crate::plan::PreviousLookup;
 use crate::plan::facts::Context;
-use crate::state::{Entry, Inputs, State};
+use crate::state::{Inputs, State};
 
 /// The parts of the contexts that a scan reads.
 pub(super) enum ScanDepth {
@@ -36,9 +37,9 @@ struct UnitScan {
     /// recorded everything.
     reached: usize,
     whole: Option<usize>,
+    /// Digest of the instructions that the build runs; `None` if the whole Dockerfile counts.
     instructions: Option<Digest>,
-    /// Digest of the text of the Dockerfile, if its instructions count.
-    dockerfile: Option<Digest>,
+    dockerfile: Arc<Dockerfile>,
     /// Path of the Dockerfile within the context; empty if it lies outside.
     dockerfile_inside: String,
     /// The paths that the build copies for certain.
@@ -56,7 +57,6 @@ pub(super) struct Scanned {
 }
 
 /// The scans of a workspace. Units with equal requests share one.
-#[derive(Default)]
 pub(super) struct Scans {
     units: Vec<UnitScan>,
     requests: Vec<ScanRequest>,
@@ -100,13 +100,16 @@ impl Scans {
                 reads,
             };
             let recorded_whole = instructions.is_some()
-                && lookup.all(workspace, unit).iter().any(|entry| has_whole_context(entry.entry));
+                && lookup
+                    .all(workspace, unit)
+                    .iter()
+                    .any(|previous| previous.entry.inputs().any(Inputs::has_whole_context));
             scans.units.push(UnitScan {
                 unit: index,
                 reached: index_of(request(paths.map(&mut share))),
                 whole: recorded_whole.then(|| index_of(request(None))),
                 instructions,
-                dockerfile: instructions.map(|_| Digest::of(build.dockerfile.text().as_bytes())),
+                dockerfile: Arc::clone(&build.dockerfile),
                 dockerfile_inside: unit.dockerfile_inside().to_owned(),
                 copied,
             });
@@ -147,20 +150,17 @@ impl UnitScan {
         let inside = self.dockerfile_inside.as_bytes();
         let digest = |tree: &Tree| tree.digest_without(inside);
         // A build that copies its Dockerfile makes another image for another comment.
-        let copies_dockerfile = tree.get(inside).is_some();
+        let text = || Digest::of(self.dockerfile.text().as_bytes());
+        let copied = tree.get(inside).map(|_| text());
+        let instructions = self.instructions.map(|needed| copied.unwrap_or(needed));
         copies::retain_missing(&mut self.copied, &tree, &self.dockerfile_inside);
         Context {
             digest: digest(&tree),
-            instructions: if copies_dockerfile { self.dockerfile } else { self.instructions },
+            instructions,
             whole: self.whole.map(|whole| digest(&trees[whole])),
             tree,
         }
     }
-}
-
-/// Returns true if an entry records the digest of a whole context.
-fn has_whole_context(entry: &Entry) -> bool {
-    entry.inputs().any(Inputs::has_whole_context)
 }
 
 /// Scans every context once, however many units share it. Returns the contexts by unit, and the

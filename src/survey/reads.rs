@@ -105,16 +105,16 @@ fn unknown_triggers(
         .iter()
         .filter(|reference| reference.kind == ReferenceKind::From && !is_own(reference.span.start));
     let outside = outside.filter_map(|reference| reference.image.clone().ok());
-    let needs = || unit.needs.iter().map(|need| workspace.unit(*need));
-    let mirrored = needs().filter_map(|need| Some(need.source()?.to_string()));
+    let needs = || unit.needs.iter().copied();
+    let mirrored = needs().filter_map(|need| Some(workspace.unit(need).source()?.to_string()));
     let mut named = outside.chain(mirrored).filter(|image| image.contains("onbuild"));
-    let is_base =
-        |need: &Unit| build.bases.iter().any(|base| workspace.unit(base.unit).key == need.key);
+    let unreferenced = needs().filter(|need| build.bases.iter().all(|base| base.unit != *need));
+    let mut unreferenced = unreferenced.map(|need| workspace.unit(need));
     let has_triggers = |need: &&Unit| match &need.origin {
-        Origin::Build(origin) => !is_base(need) && !origin.dockerfile.triggers().is_empty(),
+        Origin::Build(origin) => !origin.dockerfile.triggers().is_empty(),
         Origin::Mirror(_) => false,
     };
-    named.next().or_else(|| needs().find(has_triggers).map(|need| need.key.to_string()))
+    named.next().or_else(|| unreferenced.find(has_triggers).map(|need| need.key.to_string()))
 }
 
 /// Returns the paths to send for a path that the build reads.

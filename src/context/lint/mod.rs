@@ -91,7 +91,7 @@ pub(crate) struct LargePart {
 }
 
 /// Checks a context. Reads the files whose names are those of keys; a file that cannot be read
-/// counts as one without a key. `manifests` are the files of the manifest.
+/// counts as one without a key. `manifests` are the clean paths of the files of the manifest.
 pub(crate) fn check(tree: &Tree, manifests: &[PathBuf], limits: SizeLimits) -> LintFindings {
     let mut findings = check_tree(tree, limits, |path| {
         tree_reader::head(tree, path, SEARCHED_BYTES).is_ok_and(|head| contains_private_key(&head))
@@ -107,8 +107,7 @@ fn manifests_in<'t>(
 ) -> impl Iterator<Item = (LintKind, RelPath)> + 't {
     let root = clean(&tree.root);
     manifests.iter().filter_map(move |file| {
-        let file = clean(file);
-        let inside = if root == Path::new(".") { &file } else { file.strip_prefix(&root).ok()? };
+        let inside = if root == Path::new(".") { file } else { file.strip_prefix(&root).ok()? };
         let path = RelPath::new(inside.as_os_str().as_encoded_bytes())?;
         tree.get(path.as_bytes()).is_some().then_some((LintKind::Manifest, path))
     })
