@@ -8,6 +8,7 @@ use std::io::Write;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::OnceLock;
 
 use imgplan::test_support::context::{ContextRead, ScanRequest, scan_all};
 use proptest::collection::vec;
@@ -18,26 +19,17 @@ use proptest::test_runner::TestRunner;
 use serde::Deserialize;
 use serde_json::json;
 
+use crate::moby::built_or_skipped;
 /// The folder of Debian's packages of Go sources.
 const GOPATH: &str = "/usr/share/gocode";
 
 /// The file of `fsutil` that follows links. The rest of the package needs many more packages.
 const SOURCE: &str = "src/github.com/tonistiigi/fsutil/followlinks.go";
 
-/// Returns the program of `tests/fsutil/main.go`. If it cannot be built, prints the reason and
-/// returns `None`.
-fn fsutil_program() -> Option<PathBuf> {
-    match build() {
-        Ok(program) => Some(program),
-        Err(why) if std::env::var_os("IMGPLAN_MOBY").is_some_and(|how| how == "required") => {
-            panic!("IMGPLAN_MOBY=required: {why}")
-        }
-        Err(why) => {
-            // The test harness captures the output of `eprintln!`, but not this.
-            let _ = writeln!(std::io::stderr(), "SKIPPED: tests/fsutil/main.go: {why}");
-            None
-        }
-    }
+/// Returns the program of `tests/fsutil/main.go`, which is built once.
+fn fsutil_program() -> Option<&'static Path> {
+    static PROGRAM: OnceLock<Option<PathBuf>> = OnceLock::new();
+    PROGRAM.get_or_init(|| built_or_skipped("tests/fsutil/main.go", build)).as_deref()
 }
 
 fn build() -> Result<PathBuf, String> {
@@ -218,7 +210,7 @@ fn compare(strategy: &BoxedStrategy<Case>, count: usize) -> Option<Tally> {
     let root = folder.path().canonicalize().unwrap();
     let cases = cases(strategy, count);
     let mut tally = Tally::default();
-    for (index, (case, theirs)) in cases.iter().zip(theirs(&program, &root, &cases)).enumerate() {
+    for (index, (case, theirs)) in cases.iter().zip(theirs(program, &root, &cases)).enumerate() {
         let root = root.join(index.to_string());
         let mut each = BTreeSet::new();
         for (path, theirs) in case.paths.iter().zip(theirs) {

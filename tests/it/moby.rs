@@ -23,18 +23,26 @@ const GOPATH: &str = "/usr/share/gocode";
 /// the reason and returns `None`.
 pub(crate) fn moby_program() -> Option<&'static Path> {
     static PROGRAM: OnceLock<Option<PathBuf>> = OnceLock::new();
-    let program = PROGRAM.get_or_init(|| match build() {
+    PROGRAM.get_or_init(|| built_or_skipped("tests/moby/main.go", build)).as_deref()
+}
+
+/// Returns the program that `build` makes of this Go file. If it cannot be built, prints the reason and
+/// returns `None`, or fails if it is required.
+pub(crate) fn built_or_skipped(
+    file: &str,
+    build: impl FnOnce() -> Result<PathBuf, String>,
+) -> Option<PathBuf> {
+    match build() {
         Ok(program) => Some(program),
         Err(why) if std::env::var_os("IMGPLAN_MOBY").is_some_and(|how| how == "required") => {
             panic!("IMGPLAN_MOBY=required: {why}")
         }
         Err(why) => {
             // The test harness captures the output of `eprintln!`, but not this.
-            let _ = writeln!(std::io::stderr(), "SKIPPED: tests/moby/main.go: {why}");
+            let _ = writeln!(std::io::stderr(), "SKIPPED: {file}: {why}");
             None
         }
-    });
-    program.as_deref()
+    }
 }
 
 fn build() -> Result<PathBuf, String> {
