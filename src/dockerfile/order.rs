@@ -42,7 +42,7 @@ impl Dockerfile {
     /// before it. A trigger may copy from the stage that runs it.
     pub(super) fn order_errors(
         &self,
-        bases: &StageBases,
+        bases: &StageBases<'_>,
         index: usize,
         outside: &BTreeMap<String, Vec<Trigger>>,
     ) -> Vec<DockerfileError> {
@@ -80,7 +80,7 @@ impl Dockerfile {
     /// Returns the stages that a build of the stage `target` needs.
     pub(super) fn needed_stages(
         &self,
-        bases: &StageBases,
+        bases: &StageBases<'_>,
         target: usize,
         outside: &BTreeMap<String, Vec<Trigger>>,
     ) -> BTreeSet<usize> {
@@ -97,7 +97,7 @@ impl Dockerfile {
     /// stage that it is based on, and its own.
     fn names_used<'d>(
         &'d self,
-        bases: &StageBases,
+        bases: &StageBases<'_>,
         index: usize,
     ) -> impl Iterator<Item = (ReferenceKind, &'d SpannedText)> + use<'d> {
         let instructions =

@@ -164,7 +164,7 @@ impl Dockerfile {
     }
 
     /// Returns the problems in the `FROM`s of all stages that are not those of a reference.
-    fn base_errors(&self, bases: &StageBases, build: BuildValues<'_>) -> Vec<DockerfileError> {
+    fn base_errors(&self, bases: &StageBases<'_>, build: BuildValues<'_>) -> Vec<DockerfileError> {
         let mut errors = Vec::new();
         for (index, stage) in self.stages.iter().enumerate() {
             match &bases.images[index] {
@@ -188,7 +188,7 @@ impl Dockerfile {
     /// Follows the inputs of the target. `inputs` has those of each needed stage.
     fn read_inputs(
         &self,
-        bases: &StageBases,
+        bases: &StageBases<'_>,
         inputs: &HashMap<usize, Vec<StageInput>>,
         target: usize,
     ) -> ReadInputs {
@@ -216,7 +216,7 @@ impl Dockerfile {
 
     fn references_of(
         &self,
-        bases: &StageBases,
+        bases: &StageBases<'_>,
         build: BuildValues<'_>,
         stages: &BTreeSet<usize>,
         pulled: &BTreeSet<usize>,

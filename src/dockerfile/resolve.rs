@@ -112,10 +112,10 @@ fn first_variable(text: &str) -> Option<String> {
 }
 
 /// The bases of all stages, and the global variables that they are resolved with.
-pub(super) struct StageBases {
-    pub(super) globals: GlobalVariables,
+pub(super) struct StageBases<'b> {
+    pub(super) globals: GlobalVariables<'b>,
     /// The global variables on machines of the two platforms, if a `FROM` has a platform.
-    on_builders: Option<[GlobalVariables; 2]>,
+    on_builders: Option<[GlobalVariables<'b>; 2]>,
     /// For each stage, the stage that it is based on.
     pub(super) parents: Vec<Option<usize>>,
     /// For each stage, the number of stages that are based on it.
@@ -124,8 +124,8 @@ pub(super) struct StageBases {
     pub(super) images: Vec<Option<Result<String, UnresolvedArg>>>,
 }
 
-impl StageBases {
-    pub(super) fn new(file: &Dockerfile, build: BuildValues<'_>) -> Self {
+impl<'b> StageBases<'b> {
+    pub(super) fn new(file: &'b Dockerfile, build: BuildValues<'b>) -> Self {
         let globals = GlobalVariables::new(file, build);
         let has_platform = file.stages.iter().any(|stage| stage.platform.is_some());
         let on_builders = has_platform.then(|| {

@@ -52,6 +52,11 @@ impl Shell<'_> {
     /// Expands the variables in `text`. Fails on a syntax error, with a sentence without a full
     /// stop.
     pub(super) fn expand(&self, text: &str) -> Result<Expansion, String> {
+        // Most texts have nothing to expand.
+        if !text.contains(['$', '\'', '"', '<', self.escape]) {
+            let words = text.split_whitespace().map(str::to_owned).collect();
+            return Ok(Expansion { text: text.to_owned(), words, ..Expansion::default() });
+        }
         let expansion = Expansion::default();
         let mut expander =
             ShellExpander { shell: self, rest: text, expansion, depth: 0, value_bytes: 0 };

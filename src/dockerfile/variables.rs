@@ -21,16 +21,21 @@ pub(super) struct BuildValues<'a> {
 }
 
 /// The variables of the global scope, which `FROM` sees.
-#[derive(Debug, Default)]
-pub(super) struct GlobalVariables {
+#[derive(Debug)]
+pub(super) struct GlobalVariables<'b> {
+    build: BuildValues<'b>,
+    /// The name of the last stage.
+    last_stage: Option<&'b str>,
+    /// The values of the global ARGs.
     values: HashMap<String, String>,
     /// The defaults that Docker cannot expand.
     pub(super) errors: Vec<DockerfileError>,
 }
 
-impl GlobalVariables {
-    pub(super) fn new(file: &Dockerfile, build: BuildValues<'_>) -> Self {
-        let mut globals = Self { values: predefined(file, build), errors: Vec::new() };
+impl<'b> GlobalVariables<'b> {
+    pub(super) fn new(file: &'b Dockerfile, build: BuildValues<'b>) -> Self {
+        let last_stage = file.stages.last().and_then(|stage| stage.name.as_deref());
+        let mut globals = Self { build, last_stage, values: HashMap::new(), errors: Vec::new() };
         for Assignment { name, value, span } in &file.globals {
             if let Some(value) = build.args.get(name) {
                 globals.values.insert(name.clone(), value.clone());
@@ -54,34 +59,36 @@ impl GlobalVariables {
 
     /// Expands a text in the global scope. Fails if the syntax is wrong.
     pub(super) fn expand(&self, file: &Dockerfile, text: &str) -> Result<Expansion, String> {
-        let lookup = |name: &str| {
-            self.values.get(name).cloned().map_or(VariableValue::Unset, VariableValue::Set)
-        };
+        let lookup = |name: &str| self.get(name).map_or(VariableValue::Unset, VariableValue::Set);
         Shell { escape: file.escape, keep_quotes: false, lookup: &lookup }.expand(text)
     }
-}
 
-/// Returns the variables that BuildKit sets in the global scope from the platforms and the target.
-/// An argument of the same name replaces one.
-fn predefined(file: &Dockerfile, build: BuildValues<'_>) -> HashMap<String, String> {
-    let mut values = HashMap::new();
-    for (prefix, platform) in [("TARGET", build.platform), ("BUILD", build.builder)] {
-        values.insert(format!("{prefix}PLATFORM"), platform.to_string());
-        values.insert(format!("{prefix}OS"), "linux".to_owned());
-        values.insert(format!("{prefix}ARCH"), platform.arch().to_owned());
-        // The variant of arm64 is v8, which containerd drops when it normalizes a platform.
-        values.insert(format!("{prefix}VARIANT"), String::new());
-        values.insert(format!("{prefix}OSVERSION"), String::new());
+    /// Returns the value of a variable: that of the last global ARG, or the one that BuildKit sets.
+    fn get(&self, name: &str) -> Option<String> {
+        self.values.get(name).cloned().or_else(|| {
+            let predefined = self.predefined(name)?;
+            Some(self.build.args.get(name).cloned().unwrap_or(predefined))
+        })
     }
-    let last = || file.stages.last().and_then(|stage| stage.name.as_deref());
-    let target = build.target.or_else(last).unwrap_or("default");
-    values.insert("TARGETSTAGE".to_owned(), target.to_owned());
-    for (name, value) in &mut values {
-        if let Some(arg) = build.args.get(name) {
-            value.clone_from(arg);
+
+    /// Returns the value that BuildKit derives from the platforms or the target.
+    fn predefined(&self, name: &str) -> Option<String> {
+        if name == "TARGETSTAGE" {
+            return Some(self.build.target.or(self.last_stage).unwrap_or("default").to_owned());
+        }
+        let (platform, rest) = match name.strip_prefix("TARGET") {
+            Some(rest) => (self.build.platform, rest),
+            None => (self.build.builder, name.strip_prefix("BUILD")?),
+        };
+        match rest {
+            "PLATFORM" => Some(platform.to_string()),
+            "OS" => Some("linux".to_owned()),
+            "ARCH" => Some(platform.arch().to_owned()),
+            // The variant of arm64 is v8, which containerd drops when it normalizes a platform.
+            "VARIANT" | "OSVERSION" => Some(String::new()),
+            _ => None,
         }
     }
-    values
 }
 
 /// Returns the error of a text that Docker cannot expand.
@@ -160,7 +167,7 @@ impl StageVariables {
         &mut self,
         file: &Dockerfile,
         declared: &[Assignment],
-        (globals, args): (&GlobalVariables, &BTreeMap<String, String>),
+        (globals, args): (&GlobalVariables<'_>, &BTreeMap<String, String>),
         errors: &mut Vec<DockerfileError>,
     ) {
         for Assignment { name, value, span } in declared {
@@ -173,8 +180,8 @@ impl StageVariables {
                         None
                     }
                 },
-                (None, None) => match globals.values.get(name) {
-                    Some(value) => Some(value.clone()),
+                (None, None) => match globals.get(name) {
+                    Some(value) => Some(value),
                     None => continue,
                 },
             };

@@ -20,7 +20,7 @@ const MOUNT_FLAGS: [&str; 5] = ["readonly", "ro", "readwrite", "rw", "required"]
 pub(super) struct StageWalk<'w> {
     file: &'w Dockerfile,
     build: BuildValues<'w>,
-    bases: &'w StageBases,
+    bases: &'w StageBases<'w>,
     outside: &'w BTreeMap<String, Vec<Trigger>>,
     variables_of: HashMap<usize, StageVariables>,
     pub(super) paths: Vec<ReachedPath>,
@@ -35,7 +35,7 @@ impl<'w> StageWalk<'w> {
     pub(super) fn new(
         file: &'w Dockerfile,
         build: BuildValues<'w>,
-        bases: &'w StageBases,
+        bases: &'w StageBases<'w>,
         outside: &'w BTreeMap<String, Vec<Trigger>>,
     ) -> Self {
         Self {
@@ -105,7 +105,7 @@ impl<'w> StageWalk<'w> {
 struct StageRun<'w> {
     file: &'w Dockerfile,
     build: BuildValues<'w>,
-    bases: &'w StageBases,
+    bases: &'w StageBases<'w>,
     variables: StageVariables,
     base: &'w SpannedText,
     /// True while triggers from outside of the file run, whose byte ranges are of another text.
@@ -262,7 +262,7 @@ impl Dockerfile {
     /// Returns the triggers of the stage that a stage is based on.
     pub(super) fn triggers_of_base<'d>(
         &'d self,
-        bases: &StageBases,
+        bases: &StageBases<'_>,
         index: usize,
     ) -> impl Iterator<Item = &'d Instruction> + use<'d> {
         let parent = bases.parents[index].and_then(|parent| self.stages.get(parent));
@@ -270,7 +270,7 @@ impl Dockerfile {
     }
 }
 
-impl StageBases {
+impl StageBases<'_> {
     /// Returns the triggers of the image that a stage is based on.
     pub(super) fn outside_triggers<'t>(
         &self,
