@@ -61,9 +61,10 @@ impl History {
         if contexts.peek().is_none() {
             return;
         }
-        let names = self.folder().map(|folder| folder.names()).unwrap_or_default();
-        let mut stored: HashSet<Digest> =
-            names.iter().filter_map(|name| digest_of(&name.to_string_lossy())).collect();
+        let mut stored: HashSet<Digest> = HashSet::new();
+        if let Some(folder) = self.folder() {
+            folder.visit_names(|name| stored.extend(digest_of(&name.to_string_lossy())));
+        }
         let mut missing = contexts.filter(|context| stored.insert(context.digest)).peekable();
         if missing.peek().is_none() {
             return;

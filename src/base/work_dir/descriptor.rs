@@ -1,11 +1,11 @@
 //! The operations on a folder by its descriptor: nothing that happens to its path later changes where
 //! its files are.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::ffi::OsStringExt;
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use rustix::fs::{
@@ -81,15 +81,15 @@ impl Folder for DescriptorFolder {
         Ok(unlinkat(&self.0, name, AtFlags::empty())?)
     }
 
-    fn names(&self) -> io::Result<Vec<OsString>> {
-        let mut names = Vec::new();
+    fn visit_names(&self, visit: &mut dyn FnMut(&OsStr)) -> io::Result<()> {
         for entry in Dir::read_from(&self.0)? {
-            let name = entry?.file_name().to_bytes().to_vec();
+            let entry = entry?;
+            let name = entry.file_name().to_bytes();
             if name != b"." && name != b".." {
-                names.push(OsString::from_vec(name));
+                visit(OsStr::from_bytes(name));
             }
         }
-        Ok(names)
+        Ok(())
     }
 
     fn sync(&self) -> io::Result<()> {

@@ -3,7 +3,7 @@
 //! There are two implementations: `descriptor` uses descriptors, and `portable` uses paths. Both are
 //! tested on Unix.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io;
 use std::path::Path;
@@ -65,8 +65,8 @@ pub(super) trait Folder: Sized {
     fn rename(&self, from: &OsStr, to: &OsStr) -> io::Result<()>;
     /// Removes a file, or a link itself.
     fn remove(&self, name: &OsStr) -> io::Result<()>;
-    /// Returns all names, in any order.
-    fn names(&self) -> io::Result<Vec<OsString>>;
+    /// Passes all names to `visit`, in any order.
+    fn visit_names(&self, visit: &mut dyn FnMut(&OsStr)) -> io::Result<()>;
     /// Writes the names to disk.
     fn sync(&self) -> io::Result<()>;
 }

@@ -291,7 +291,15 @@ impl WorkDir {
 
     /// Returns all names in the folder, in any order. None if the folder cannot be read.
     pub(crate) fn names(&self) -> Vec<OsString> {
-        self.folder.names().unwrap_or_default()
+        let mut names = Vec::new();
+        self.visit_names(|name| names.push(name.to_owned()));
+        names
+    }
+
+    /// Passes all names in the folder to `visit`, in any order. None if the folder cannot be read.
+    pub(crate) fn visit_names(&self, mut visit: impl FnMut(&OsStr)) {
+        // The names before an error count.
+        let _ = self.folder.visit_names(&mut visit);
     }
 
     /// Writes the names in the folder to disk, so that they survive a power failure.

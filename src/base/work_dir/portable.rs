@@ -1,7 +1,7 @@
 //! The operations on a folder with std, which works on every system: by path, and with a check for
 //! links before.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -76,8 +76,11 @@ impl Folder for PathFolder {
         fs::remove_file(self.0.join(name))
     }
 
-    fn names(&self) -> io::Result<Vec<OsString>> {
-        fs::read_dir(&self.0)?.map(|entry| Ok(entry?.file_name())).collect()
+    fn visit_names(&self, visit: &mut dyn FnMut(&OsStr)) -> io::Result<()> {
+        fs::read_dir(&self.0)?.try_for_each(|entry| {
+            visit(&entry?.file_name());
+            Ok(())
+        })
     }
 
     fn sync(&self) -> io::Result<()> {
