@@ -56,7 +56,7 @@ pub(super) async fn run(
     connection.close().await?;
     let built = Built {
         fingerprint,
-        inputs,
+        inputs: inputs.into_owned(),
         build: build_id(&image)?,
         path: image.path.clone().unwrap_or_default(),
         owner,

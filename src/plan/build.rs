@@ -165,7 +165,7 @@ impl<'a> Planner<'a> {
             visibility: unit.visibility,
             replaces: overwrites_unrecorded || self.may_exist(unit, entry),
             fingerprint,
-            inputs: identity.inputs,
+            inputs: identity.inputs.into_owned(),
             after: running.map(|running| running.build.clone()),
             in_doubt,
         };

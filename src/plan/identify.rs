@@ -1,6 +1,7 @@
 //! Identifies units: computes their inputs, fingerprints and tags, and finds the lockfile entries
 //! that they continue. Pure.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -21,7 +22,7 @@ pub(crate) struct Identity<'s> {
     /// Key of the unit, with its fingerprint in the tag if the manifest wants that.
     pub key: ImageRef,
     /// Everything that decides the content.
-    pub inputs: Inputs,
+    pub inputs: Cow<'s, Inputs>,
     /// Digest of the inputs.
     pub fingerprint: Fingerprint,
     /// Lockfile entry that the unit continues.
@@ -58,6 +59,12 @@ pub(crate) fn identify<'s>(
         let previous = match &unit.content_tag {
             Some(_) => lookup.of_key(workspace, unit, &key),
             None => replace_source,
+        };
+        // Most inputs are those of the last build, of which there need not be a copy.
+        let built = previous.and_then(|previous| Some(&previous.entry.built.as_ref()?.inputs));
+        let inputs = match built.filter(|built| **built == inputs) {
+            Some(built) => Cow::Borrowed(built),
+            None => Cow::Owned(inputs),
         };
         identities.push(Identity { key, inputs, fingerprint, previous, forced });
     }
