@@ -87,7 +87,7 @@ fn pack(bencher: Bencher) {
         let file = dir.path().join(format!("file-{number:03}"));
         fs::write(file, text(&mut random, 100_000)).unwrap();
     }
-    let request = ScanRequest { root: dir.path().to_owned(), dockerfile: None, reads: None };
+    let request = ScanRequest { root: dir.path().into(), dockerfile: None, reads: None };
     let tree = context::scan_all(&[request], None).unwrap().remove(0);
     let text = "FROM scratch\nCOPY . /\n".to_owned();
     let placed = Placement::new(&tree, DockerfileToSend { inside: None, is_changed: false, text });
@@ -135,7 +135,7 @@ fn lockfile_decode(bencher: Bencher) {
 fn context_of(files: usize) -> (TempDir, [ScanRequest; 1]) {
     let dir = tempfile::tempdir().unwrap();
     contexts(dir.path(), 1, files).unwrap();
-    let root = dir.path().join("services/image-00000");
+    let root = dir.path().join("services/image-00000").into();
     (dir, [ScanRequest { root, dockerfile: None, reads: None }])
 }
 

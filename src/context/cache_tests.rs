@@ -62,7 +62,7 @@ impl World {
     fn requests(&self, roots: &[&str]) -> Vec<ScanRequest> {
         roots
             .iter()
-            .map(|root| ScanRequest { root: self.path(root), dockerfile: None, reads: None })
+            .map(|root| ScanRequest { root: self.path(root).into(), dockerfile: None, reads: None })
             .collect()
     }
 
@@ -230,9 +230,9 @@ fn contexts_that_share_folders_keep_their_own_rules() {
     ]);
     let roots = [".", "services/api", "services/web", "services/web/x", "lib", "services"];
     let mut requests = world.requests(&roots);
-    let dockerfile = Some(world.path("docker/Web.Dockerfile"));
+    let dockerfile = Some(world.path("docker/Web.Dockerfile").into());
     requests.push(ScanRequest {
-        root: world.path("."),
+        root: world.path(".").into(),
         dockerfile: dockerfile.clone(),
         reads: None,
     });

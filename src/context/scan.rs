@@ -20,13 +20,13 @@ use super::tree::Tree;
 use super::walk::{PreparedContext, WalkResult, walk};
 
 /// A context to be scanned.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct ScanRequest {
     /// The folder.
-    pub root: PathBuf,
+    pub root: Arc<Path>,
     /// The full path of the Dockerfile. If `<Dockerfile>.dockerignore` exists, it is used instead
     /// of the `.dockerignore` at the root.
-    pub dockerfile: Option<PathBuf>,
+    pub dockerfile: Option<Arc<Path>>,
     /// The paths that the build reads, without which nothing is sent; `None` for everything.
     pub reads: Option<Arc<[ContextRead]>>,
 }
@@ -153,17 +153,17 @@ impl SharedLookups {
 fn prepare(request: &ScanRequest, shared: &SharedLookups) -> Result<PreparedContext, ScanError> {
     let root = &request.root;
     let fail = |problem| ScanError::new(root, vec![problem]);
-    let unresolved = |error| fail(unreadable("resolve", root.clone(), error));
+    let unresolved = |error| fail(unreadable("resolve", root.to_path_buf(), error));
     let real_root = match fs::symlink_metadata(root) {
         Ok(meta) if meta.is_dir() => shared.real_path(root).map_err(unresolved)?,
         Ok(meta) if meta.is_symlink() && root.is_dir() => {
             fs::canonicalize(root).map_err(unresolved)?
         }
-        Ok(_) => return Err(fail(ScanProblem::NotAFolder { path: root.clone() })),
+        Ok(_) => return Err(fail(ScanProblem::NotAFolder { path: root.to_path_buf() })),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            return Err(fail(ScanProblem::Missing { path: root.clone() }));
+            return Err(fail(ScanProblem::Missing { path: root.to_path_buf() }));
         }
-        Err(error) => return Err(fail(unreadable("read", root.clone(), error))),
+        Err(error) => return Err(fail(unreadable("read", root.to_path_buf(), error))),
     };
     let rules = IgnoreRules::find(root, request.dockerfile.as_deref(), &shared.patterns)
         .map_err(|problems| ScanError::new(root, problems))?;

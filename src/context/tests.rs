@@ -20,11 +20,8 @@ use crate::base::digest::Digest;
 
 /// Scans one context.
 pub(super) fn scan(root: &Path, dockerfile: Option<&Path>) -> Result<Tree, ScanError> {
-    let request = ScanRequest {
-        root: root.to_owned(),
-        dockerfile: dockerfile.map(Path::to_owned),
-        reads: None,
-    };
+    let request =
+        ScanRequest { root: root.into(), dockerfile: dockerfile.map(Arc::from), reads: None };
     let mut trees = scan_all(&[request], None).map_err(|mut errors| errors.remove(0))?;
     Ok(Arc::unwrap_or_clone(trees.remove(0)))
 }
@@ -68,7 +65,7 @@ fn set_usual_modes(folder: &Path) {
 /// Scans a context with both implementations of `Dir`, which must return the same.
 fn tree(dir: &TempDir) -> Tree {
     let tree = scan(dir.path(), None).unwrap();
-    let request = ScanRequest { root: dir.path().to_owned(), dockerfile: None, reads: None };
+    let request = ScanRequest { root: dir.path().into(), dockerfile: None, reads: None };
     let portable = scan::scan_with::<PortableDir>(&[request], None).unwrap();
     assert_eq!(portable[0].entries(), tree.entries());
     tree
@@ -448,7 +445,7 @@ fn a_dockerfile_that_the_build_does_not_read_keeps_its_path() {
     let path_of = |inside: &str, read: &str, is_changed: bool| {
         let read = ContextRead { path: read.to_owned(), excludes: Vec::new() };
         let reads: Arc<[ContextRead]> = [read].into();
-        let (root, dockerfile) = (dir.path().to_owned(), Some(dir.path().join(inside)));
+        let (root, dockerfile) = (dir.path().into(), Some(dir.path().join(inside).into()));
         let request = ScanRequest { root, dockerfile, reads: Some(reads) };
         let tree = scan_all(&[request], None).unwrap().remove(0);
         placement(&tree, Some(inside), is_changed).dockerfile.to_string()

@@ -22,7 +22,7 @@ pub struct TreeEntry {
 /// Everything that a context sends, as of the time of the scan.
 #[derive(Debug, Clone)]
 pub struct Tree {
-    pub(super) root: PathBuf,
+    pub(super) root: Arc<Path>,
     /// The path of the root without links. Every file that is opened must be below it.
     pub(super) real_root: PathBuf,
     /// Sorted by path, without the folders from which nothing is sent.
@@ -37,7 +37,7 @@ pub struct Tree {
 
 impl Tree {
     pub(super) fn new(
-        root: PathBuf,
+        root: Arc<Path>,
         real_root: PathBuf,
         mut folders: Vec<ContextFolder>,
         ignore_file: Option<PathBuf>,
@@ -145,7 +145,7 @@ fn bytes(folder: &ContextFolder) -> &[u8] {
 impl Tree {
     /// Returns the tree of an empty context.
     pub(crate) fn empty() -> Self {
-        Self::new(PathBuf::new(), PathBuf::new(), Vec::new(), None)
+        Self::new(PathBuf::new().into(), PathBuf::new(), Vec::new(), None)
     }
 
     /// Returns a tree of these entries, without files on disk.
@@ -174,6 +174,6 @@ impl Tree {
             ContextFolder::new(path, Arc::new(listing), sent)
         };
         let folders = listings.into_iter().map(folder).collect();
-        Self::new(root.clone(), root, folders, ignore_file)
+        Self::new(root.clone().into(), root, folders, ignore_file)
     }
 }

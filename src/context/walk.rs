@@ -25,7 +25,7 @@ use super::selection::{FolderSelection, ReadSelection, SelectedFolder};
 /// A context that is ready to be walked.
 pub(super) struct PreparedContext {
     /// The folder as requested, for messages.
-    pub(super) root: PathBuf,
+    pub(super) root: Arc<Path>,
     /// The folder's path without links.
     pub(super) real_root: PathBuf,
     pub(super) rules: IgnoreRules,
@@ -300,7 +300,8 @@ impl<'w, D: Dir> Walk<'w, D> {
         };
         for visit in visits.iter().filter(is_problem) {
             let root = &self.contexts[visit.context].root;
-            let path = visit.path.as_ref().map_or_else(|| root.clone(), |path| path.under(root));
+            let path = visit.path.as_ref();
+            let path = path.map_or_else(|| root.to_path_buf(), |path| path.under(root));
             let problem = unreadable("read the folder", path, copy_of(error));
             self.result(visit.context).add_problem(problem);
         }

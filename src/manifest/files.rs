@@ -20,7 +20,7 @@ use crate::dockerfile::{Dockerfile, DockerfileError, ReachRequest};
 /// A parsed Dockerfile, with the offset of its text in the source map.
 #[derive(Clone)]
 pub(super) struct DockerfileSource {
-    pub(super) path: PathBuf,
+    pub(super) path: Arc<Path>,
     pub(super) parsed: Arc<Dockerfile>,
     pub(super) start: usize,
     /// The problems of a build of the last stage for linux/amd64 without arguments, which most builds
@@ -42,7 +42,7 @@ fn problem(start: usize, error: DockerfileError) -> Problem {
 }
 
 /// Path, arguments and target of a lowered Dockerfile.
-pub(super) type LoweredKey = (PathBuf, BTreeMap<String, String>, Option<String>);
+pub(super) type LoweredKey = (Arc<Path>, BTreeMap<String, String>, Option<String>);
 
 /// Cache of the Dockerfiles of a manifest.
 pub(super) struct Files<'s> {
@@ -229,7 +229,7 @@ impl<'s> Files<'s> {
         match parsed {
             Ok((parsed, errors)) => {
                 let start = self.sources.add(name, parsed.shared_text());
-                let (path, parsed) = (path.to_owned(), Arc::new(parsed));
+                let (path, parsed) = (path.into(), Arc::new(parsed));
                 Ok(DockerfileSource { path, parsed, start, errors: Some(errors) })
             }
             Err((text, errors)) => {

@@ -1,7 +1,8 @@
 //! Resolves one image: fills in defaults, finds its context and reads its Dockerfile.
 
 use std::collections::HashSet;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::sync::Arc;
 
 use super::diagnostics::{Diagnostics, Note};
 use super::expand::Scope;
@@ -51,7 +52,7 @@ pub(super) struct ResolvedImage<'a> {
 /// Origin of an image.
 pub(super) enum ImageContent {
     Build {
-        context: PathBuf,
+        context: Arc<Path>,
         /// The build on each platform of the image.
         builds: Vec<PlatformBuild>,
         target: Option<String>,
@@ -300,7 +301,7 @@ impl<'a> ImageResolver<'a, '_, '_> {
         let builds = if self.broken.is_some() { placeholder() } else { builds };
         let default = self.defaults.and_then(|defaults| defaults.infer_bases);
         Some(ImageContent::Build {
-            context: folder,
+            context: folder.into(),
             builds: builds?,
             target: self.entry.target.as_ref().map(|target| target.to_string()),
             inputs: self.entry.inputs.as_deref().copied(),

@@ -154,7 +154,7 @@ pub(super) fn builds(
 /// Returns builds that stand for those of a broken Dockerfile.
 pub(super) fn placeholders(path: &Path, platforms: &[Platform]) -> Option<Vec<PlatformBuild>> {
     let parsed = Arc::new(Dockerfile::parse("FROM scratch\n").ok()?);
-    let dockerfile = DockerfileSource { path: path.to_owned(), parsed, start: 0, errors: None };
+    let dockerfile = DockerfileSource { path: path.into(), parsed, start: 0, errors: None };
     let build = |&platform: &Platform| PlatformBuild {
         platform,
         dockerfile: dockerfile.clone(),

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -220,9 +220,9 @@ pub enum InputScope {
 #[derive(Debug)]
 pub struct BuildOrigin {
     /// Folder of the context.
-    pub context: PathBuf,
+    pub context: Arc<Path>,
     /// Path of the Dockerfile, which may lie outside the context.
-    pub dockerfile_path: PathBuf,
+    pub dockerfile_path: Arc<Path>,
     /// Path of the Dockerfile inside the context, with `/`; `None` if it lies outside.
     pub dockerfile_inside: Option<String>,
     /// The part of the context that counts and is sent.

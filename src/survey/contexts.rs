@@ -76,7 +76,7 @@ impl Scans {
         };
         let all: Vec<(usize, BuildReads)> =
             workspace.units.par_iter().enumerate().filter_map(read).collect();
-        let mut scans = Self { units: Vec::with_capacity(all.len()), requests: Vec::new() };
+        let mut units = Vec::with_capacity(all.len());
         // Many builds read the same paths.
         let mut shared: HashSet<Arc<[ContextRead]>> = HashSet::new();
         let mut share = |paths: Arc<[ContextRead]>| {
@@ -87,9 +87,12 @@ impl Scans {
             })
         };
         let mut indexes: HashMap<ScanRequest, usize> = HashMap::new();
+        let mut requests: Vec<ScanRequest> = Vec::new();
         let mut index_of = |request: ScanRequest| {
-            let next = indexes.len();
-            *indexes.entry(request).or_insert(next)
+            *indexes.entry(request).or_insert_with_key(|request| {
+                requests.push(request.clone());
+                requests.len() - 1
+            })
         };
         for (index, BuildReads { paths, instructions, copied }) in all {
             let unit = &workspace.units[index];
@@ -104,7 +107,7 @@ impl Scans {
                     .all(workspace, unit)
                     .iter()
                     .any(|previous| previous.entry.inputs().any(Inputs::has_whole_context));
-            scans.units.push(UnitScan {
+            units.push(UnitScan {
                 unit: index,
                 reached: index_of(request(paths.map(&mut share))),
                 whole: recorded_whole.then(|| index_of(request(None))),
@@ -114,11 +117,7 @@ impl Scans {
                 copied,
             });
         }
-        scans.requests = vec![ScanRequest::default(); indexes.len()];
-        for (request, index) in indexes {
-            scans.requests[index] = request;
-        }
-        scans
+        Self { units, requests }
     }
 
     /// Scans all contexts of a workspace with this number of units.
@@ -203,7 +202,7 @@ fn lint(
     let distinct: Vec<&Arc<Tree>> =
         trees.iter().filter(|tree| seen.insert(Arc::as_ptr(tree))).collect();
     let findings: Vec<LintFindings> =
-        distinct.par_iter().map(|tree| lint::check(tree, manifests, limits)).collect();
+        distinct.par_iter().filter_map(|tree| lint::check(tree, manifests, limits)).collect();
     let too_large = |findings: &LintFindings| {
         let (large, max) = (findings.large.as_ref()?, limits.max?);
         (large.size > max).then(|| ContextError::TooLarge {

@@ -105,7 +105,7 @@ impl Case {
     fn ours(root: &Path, paths: &[String]) -> BTreeSet<String> {
         let read = |path: &String| ContextRead { path: path.clone(), excludes: Vec::new() };
         let reads = Some(paths.iter().map(read).collect());
-        let request = ScanRequest { root: root.to_owned(), dockerfile: None, reads };
+        let request = ScanRequest { root: root.into(), dockerfile: None, reads };
         let tree = scan_all(&[request], None).unwrap().remove(0);
         let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
         tree.entries().iter().map(|entry| text(entry.path.as_bytes())).collect()

@@ -73,7 +73,7 @@ pub fn ignore_file(input: &[u8]) -> bool {
 fn scan(root: &Path, ignore: &str) -> Option<BTreeSet<String>> {
     let file = root.join(".dockerignore");
     std::fs::write(&file, ignore).expect("the folder is writable");
-    let request = ScanRequest { root: root.to_owned(), dockerfile: None, reads: None };
+    let request = ScanRequest { root: root.into(), dockerfile: None, reads: None };
     let trees = scan_all(&[request], None).ok()?;
     let is_file = |path: &String| root.join(path).is_file() && path != ".dockerignore";
     let paths = trees[0].entries().iter().map(|entry| entry.path.to_string());

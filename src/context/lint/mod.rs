@@ -92,12 +92,18 @@ pub(crate) struct LargePart {
 
 /// Checks a context. Reads the files whose names are those of keys; a file that cannot be read
 /// counts as one without a key. `manifests` are the clean paths of the files of the manifest.
-pub(crate) fn check(tree: &Tree, manifests: &[PathBuf], limits: SizeLimits) -> LintFindings {
+/// Returns `None` if nothing was found.
+pub(crate) fn check(
+    tree: &Tree,
+    manifests: &[PathBuf],
+    limits: SizeLimits,
+) -> Option<LintFindings> {
     let mut findings = check_tree(tree, limits, |path| {
         tree_reader::head(tree, path, SEARCHED_BYTES).is_ok_and(|head| contains_private_key(&head))
     });
     findings.paths.extend(manifests_in(tree, manifests));
-    findings
+    let LintFindings { needs_ignore_file, paths, large, .. } = &findings;
+    (*needs_ignore_file || !paths.is_empty() || large.is_some()).then_some(findings)
 }
 
 /// Returns the files of the manifest that a context sends.
@@ -145,7 +151,7 @@ fn check_tree(
     let limit = limits.max.map_or(limits.warn, |max| max.min(limits.warn));
     let ignore_file = tree.ignore_file.clone().unwrap_or_else(|| tree.root.join(".dockerignore"));
     LintFindings {
-        root: tree.root.clone(),
+        root: tree.root.to_path_buf(),
         ignore_file: ignore_file.strip_prefix(".").map(Path::to_owned).unwrap_or(ignore_file),
         needs_ignore_file: tree.selection.is_none()
             && tree.ignore_file.is_none()

@@ -1,7 +1,7 @@
 //! Units written by hand, and random manifests.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,8 +20,8 @@ use crate::manifest::workspace::{
 pub(super) fn built(name: &str, words: &str, needs: &[usize]) -> Unit {
     let dockerfile = Dockerfile::parse(&format!("# {words}\nFROM scratch\n")).unwrap();
     let origin = Origin::Build(BuildOrigin {
-        context: PathBuf::from("."),
-        dockerfile_path: PathBuf::from("Dockerfile"),
+        context: Path::new(".").into(),
+        dockerfile_path: Path::new("Dockerfile").into(),
         dockerfile_inside: Some("Dockerfile".to_owned()),
         inputs: InputScope::Reached,
         args: BTreeMap::new(),
