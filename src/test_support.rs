@@ -120,6 +120,7 @@ pub mod plan {
 }
 
 pub mod registry {
+    pub use crate::registry::copy::{CopiedImage, ImageCopier};
     pub use crate::registry::credentials::Credentials;
     pub use crate::registry::error::{RegistryError, RegistryErrorKind};
     pub use crate::registry::registries::{Registries, RegistryConfig, Resolved};
@@ -136,6 +137,7 @@ pub mod server {
     pub use crate::server::error::ServerError;
     pub use crate::server::fault::{Fault, FaultKind};
     pub use crate::server::inject::ConnectionCut;
+    pub use crate::server::registry_config::ServerRegistryConfig;
     pub use crate::server::traffic::{ClassCounts, LoggedRequest, RequestCounts};
     pub use crate::server::{Server, start};
 }

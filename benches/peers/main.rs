@@ -13,6 +13,7 @@ mod builds;
 mod costs;
 mod floor;
 mod measure;
+mod mirrors;
 mod pack;
 mod plans;
 #[path = "../support/mod.rs"]
@@ -40,6 +41,7 @@ Comparisons, all of them by default:
   expand  the same for 5,000 mirrors of a list and 1,000 folders that were found
   tasks   time and memory of a plan with nothing to do, 45,857 found folders of 4 files
   builds  an apply of 100 builds of 5 s
+  mirrors an image of 500 MB from one registry to another, against skopeo
 
 Options:
   --runs N      runs of each, after one that is not counted [default: 9]
@@ -51,7 +53,7 @@ TMPDIR says where the files go: about 2 GB, and 6 GB for `memory`.";
 /// The name, description and function of a comparison.
 type Comparison = (&'static str, &'static str, fn(&Bench) -> Done);
 
-const COMPARISONS: [Comparison; 9] = [
+const COMPARISONS: [Comparison; 10] = [
     ("plan", "a plan with nothing to do, against git status", plans::plan),
     ("floor", "a plan with nothing to do, against the floor", plans::floor),
     ("cold", "a plan without the stat cache, against b3sum", plans::cold),
@@ -61,6 +63,7 @@ const COMPARISONS: [Comparison; 9] = [
     ("expand", "planning what a list and a pattern stand for", costs::expanded),
     ("tasks", "a plan with nothing to do of 45,857 small contexts", tasks::tasks),
     ("builds", "100 builds of 5 s, against the duration of one", builds::builds),
+    ("mirrors", "copying 500 MB between registries, against skopeo", mirrors::mirrors),
 ];
 
 /// The requested comparisons and settings.
@@ -99,6 +102,12 @@ fn start() -> Result<bool, Failed> {
         && flag == "--floor"
     {
         println!("{}", floor::count(dir.as_ref())?);
+        return Ok(true);
+    }
+    if let [flag, source, destination] = &args[..]
+        && flag == mirrors::FLAG
+    {
+        mirrors::copy(source, destination)?;
         return Ok(true);
     }
     let dir = tempfile::Builder::new().prefix("imgplan-peers-").tempdir()?;

@@ -16,14 +16,12 @@ use super::error::{ApiError, ErrorKind, looks_like_html};
 use super::retry::Attempts;
 use crate::base::secret::SignedUrl;
 use crate::http::header;
+use crate::http::stall::stall;
 use crate::http::target::check_target;
 
 /// Maximum time without progress. The provider's own client allows 600 s (API contract, section 2),
 /// but a connection that stood still for two minutes hardly recovers; a new attempt is better.
 const MAX_STALL: Duration = Duration::from_secs(120);
-
-/// Interval at which progress is checked.
-const CHECK_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Maximum time for the body of the response.
 const MAX_BODY_TIME: Duration = Duration::from_secs(30);
@@ -61,7 +59,7 @@ impl Client {
         *request.body_mut() = Some(Body::wrap_stream(stream));
         let response = tokio::select! {
             response = self.caller.connection.transport.upload(request) => response,
-            () = stall(&sent) => {
+            () = stall(&sent, MAX_STALL) => {
                 let message = format!("no progress for {} s", MAX_STALL.as_secs());
                 return Err(ApiError::new(ACTION, ErrorKind::ResponseLost, message));
             }
@@ -116,17 +114,5 @@ impl Client {
         attempts: &mut Attempts,
     ) -> Option<Duration> {
         self.caller.decide(None, error, attempts, None, true).delay()
-    }
-}
-
-/// Returns once a count has not changed for [`MAX_STALL`].
-async fn stall(count: &AtomicU64) {
-    let (mut last, mut last_change) = (count.load(Ordering::Relaxed), Instant::now());
-    while last_change.elapsed() < MAX_STALL {
-        tokio::time::sleep(CHECK_INTERVAL).await;
-        let now = count.load(Ordering::Relaxed);
-        if now != last {
-            (last, last_change) = (now, Instant::now());
-        }
     }
 }

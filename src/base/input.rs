@@ -64,6 +64,8 @@ input_kinds! {
     ServiceConfig: 1,
     /// The configuration of Docker or Podman, with credentials.
     DockerConfig: 4,
+    /// The CA certificates of `--registry-ca`.
+    CertificateAuthorities: 4,
     /// The state of the local server, or the log of its changes.
     ServerState: 1024,
 }

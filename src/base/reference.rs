@@ -26,6 +26,11 @@ impl OciDigest {
     pub fn of(bytes: &[u8]) -> Self {
         Self(Sha256::digest(bytes).into())
     }
+
+    /// Returns the digest whose SHA-256 hash was computed elsewhere.
+    pub(crate) const fn of_hash(hash: [u8; 32]) -> Self {
+        Self(hash)
+    }
 }
 
 impl FromStr for OciDigest {
@@ -124,6 +129,15 @@ impl RegistryRef {
     /// Returns the digest, if the reference has one. It takes precedence over the tag.
     pub fn digest(&self) -> Option<OciDigest> {
         self.digest
+    }
+
+    /// Returns the name of the image within its repository: its digest, else its tag, else `latest`.
+    pub(crate) fn manifest_name(&self) -> String {
+        match (self.digest, &self.tag) {
+            (Some(digest), _) => digest.to_string(),
+            (None, Some(tag)) => tag.to_string(),
+            (None, None) => Tag::latest().to_string(),
+        }
     }
 
     /// Returns the reference without tag and digest: `docker.io/library/redis`.

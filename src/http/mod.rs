@@ -9,6 +9,7 @@ pub(crate) mod fake;
 pub(crate) mod header;
 pub(crate) mod loopback;
 pub(crate) mod notice;
+pub(crate) mod stall;
 pub(crate) mod target;
 pub(crate) mod transport;
 pub(crate) mod window;

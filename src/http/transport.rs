@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 use reqwest::header::{ACCEPT_ENCODING, HeaderMap, HeaderValue};
-use reqwest::{Client, Request, Response};
+use reqwest::{Certificate, Client, Request, Response};
 
 use super::loopback::is_loopback;
 use crate::base::safe_text::error_chain;
@@ -60,6 +60,24 @@ impl Network {
     ///
     /// Fails if TLS cannot be set up, for example without CA certificates.
     pub(crate) fn new(user_agent: &str) -> Result<Self, TransportError> {
+        Self::trusting(user_agent, &[])
+    }
+
+    /// Creates a transport that also trusts the CA certificates in `pem`, which may be empty.
+    ///
+    /// # Errors
+    ///
+    /// Fails as [`Network::new`] does, and if `pem` is no PEM text of certificates.
+    pub(crate) fn trusting(user_agent: &str, pem: &[u8]) -> Result<Self, TransportError> {
+        let invalid = |why: &str| {
+            let message = format!("the CA file is not a PEM file of certificates: {why}");
+            TransportError { sent: false, message }
+        };
+        let authorities = Certificate::from_pem_bundle(pem);
+        let authorities = authorities.map_err(|error| invalid(&error_chain(&error)))?;
+        if authorities.is_empty() && !pem.is_empty() {
+            return Err(invalid("it has none"));
+        }
         let builder = || {
             // Without this header, a server may compress as it likes (RFC 9110, section 12.5.3).
             let identity = HeaderValue::from_static("identity");
@@ -68,6 +86,7 @@ impl Network {
             let none = reqwest::redirect::Policy::none();
             let client = Client::builder().user_agent(user_agent).default_headers(headers);
             let client = client.redirect(none).connect_timeout(CONNECT_TIMEOUT);
+            let client = client.tls_certs_merge(authorities.clone());
             #[cfg(target_os = "linux")]
             let client = client.tcp_user_timeout(UNACKNOWLEDGED_TIMEOUT);
             client

@@ -17,19 +17,41 @@ pub(super) enum Challenge {
     Basic,
 }
 
-/// Returns the scope that a request to a repository usually needs.
-pub(super) fn pull_scope(repository: &str) -> String {
-    format!("repository:{repository}:pull")
+/// The access to a repository that a request needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum RepositoryAccess {
+    /// Reading.
+    Pull,
+    /// Writing, for which registries require reading as well.
+    Push,
+    /// Deleting a manifest.
+    Delete,
+}
+
+impl RepositoryAccess {
+    /// Returns the scope that a request to a repository usually needs.
+    pub(super) fn scope(self, repository: &str) -> String {
+        let actions = match self {
+            Self::Pull => "pull",
+            Self::Push => "pull,push",
+            Self::Delete => "delete",
+        };
+        format!("repository:{repository}:{actions}")
+    }
 }
 
 impl Challenge {
     /// Returns the challenge that other repositories of the registry will probably send, from that of
     /// `repository`. `None` if its scope is neither the usual one nor independent of the repository.
-    pub(super) fn of_other_repositories(&self, repository: &str) -> Option<Self> {
+    pub(super) fn of_other_repositories(
+        &self,
+        repository: &str,
+        access: RepositoryAccess,
+    ) -> Option<Self> {
         match self {
             Self::Bearer { realm, service, scope: Some(scope) } if scope.contains(':') => {
                 let (realm, service) = (realm.clone(), service.clone());
-                let is_usual = *scope == pull_scope(repository);
+                let is_usual = *scope == access.scope(repository);
                 is_usual.then_some(Self::Bearer { realm, service, scope: None })
             }
             challenge => Some(challenge.clone()),
@@ -216,10 +238,14 @@ mod tests {
             (Some("repository:a/b:pull repository:c:pull"), None),
         ] {
             let expected = expected.map(|scope| scoped("https://a/t", Some("s"), scope));
-            let others = scoped("https://a/t", Some("s"), scope).of_other_repositories("a/b");
+            let others = scoped("https://a/t", Some("s"), scope)
+                .of_other_repositories("a/b", RepositoryAccess::Pull);
             assert_eq!(others, expected, "{scope:?}");
         }
-        assert_eq!(Challenge::Basic.of_other_repositories("a/b"), Some(Challenge::Basic));
+        assert_eq!(
+            Challenge::Basic.of_other_repositories("a/b", RepositoryAccess::Pull),
+            Some(Challenge::Basic)
+        );
     }
 
     proptest! {

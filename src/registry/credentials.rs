@@ -4,8 +4,10 @@ use std::collections::HashMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use tokio::sync::OnceCell;
+use tokio::time::Instant;
 
 use super::credential_helper;
 use super::docker_config::{Credential, CredentialSource, DockerConfig};
@@ -53,9 +55,18 @@ pub(super) struct CredentialLookup {
     pub(super) problem: Option<String>,
 }
 
-/// Looks up credentials. Reads each file once, and runs each helper once per server.
+/// Time after which files are read and helpers are run again: the user of a server may log in while it
+/// runs, and the passwords of some helpers expire.
+const MAX_CREDENTIAL_AGE: Duration = Duration::from_secs(600);
+
+/// Looks up credentials. Reads each file once, and runs each helper once per server, in ten minutes.
 pub(super) struct Keyring {
     locations: Credentials,
+    found: Mutex<(Instant, Arc<FoundCredentials>)>,
+}
+
+#[derive(Default)]
+struct FoundCredentials {
     configs: OnceCell<Vec<Result<DockerConfig, String>>>,
     /// Results of helpers, by the names of helper and server.
     helper_results: Mutex<HashMap<(String, String), HelperCell>>,
@@ -66,13 +77,23 @@ type HelperCell = Arc<OnceCell<HelperResult>>;
 
 impl Keyring {
     pub(super) fn new(locations: Credentials) -> Self {
-        Self { locations, configs: OnceCell::new(), helper_results: Mutex::default() }
+        Self { locations, found: Mutex::new((Instant::now(), Arc::default())) }
+    }
+
+    /// Returns the credentials that were found in the last ten minutes.
+    fn found(&self) -> Arc<FoundCredentials> {
+        let mut found = lock(&self.found);
+        if found.0.elapsed() > MAX_CREDENTIAL_AGE {
+            *found = (Instant::now(), Arc::default());
+        }
+        Arc::clone(&found.1)
     }
 
     /// Looks up the credential for an image. A failed helper is not an error: most images are public,
     /// so an anonymous request may succeed.
     pub(super) async fn find(&self, image: &RegistryRef) -> CredentialLookup {
-        let configs = self.configs.get_or_init(|| self.read_configs()).await;
+        let found = self.found();
+        let configs = found.configs.get_or_init(|| self.read_configs()).await;
         let mut lookup = CredentialLookup::default();
         for config in configs {
             let config = match config {
@@ -86,7 +107,7 @@ impl Keyring {
                 let credential = match source {
                     CredentialSource::Stored(credential) => Some(credential.clone()),
                     CredentialSource::Helper { name, server } => {
-                        match self.run_helper(name, server).await {
+                        match self.run_helper(&found, name, server).await {
                             Ok(credential) => credential,
                             Err(problem) => {
                                 lookup.problem.get_or_insert(problem);
@@ -103,9 +124,14 @@ impl Keyring {
         lookup
     }
 
-    async fn run_helper(&self, name: &str, server: String) -> HelperResult {
+    async fn run_helper(
+        &self,
+        found: &FoundCredentials,
+        name: &str,
+        server: String,
+    ) -> HelperResult {
         let key = (name.to_owned(), server.clone());
-        let cell = Arc::clone(lock(&self.helper_results).entry(key).or_default());
+        let cell = Arc::clone(lock(&found.helper_results).entry(key).or_default());
         let run = || credential_helper::get(&self.locations.path, name, &server);
         cell.get_or_init(run).await.clone()
     }

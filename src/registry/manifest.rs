@@ -116,14 +116,18 @@ pub(super) fn platforms(body: &[u8]) -> Result<BTreeMap<Platform, OciDigest>, &'
     Ok(best.into_iter().map(|(platform, (_, digest))| (platform, digest)).collect())
 }
 
-/// Returns the platforms of an index that has images, but none for a platform of the service.
-pub(super) fn unsupported_platforms(body: &[u8]) -> BTreeSet<PlatformName> {
+/// Returns the platforms of the images in an index.
+pub(super) fn image_platforms(body: &[u8]) -> BTreeSet<PlatformName> {
     let Ok(body) = serde_json::from_slice::<ManifestBody>(body) else { return BTreeSet::new() };
     let kind = media_kind(body.media_type.as_deref());
     let entries = body.manifests.filter(|_| kind != MediaKind::Manifest).unwrap_or_default();
     let platforms = entries.iter().filter_map(|entry| entry.platform.as_ref());
-    let images: BTreeSet<_> =
-        platforms.map(OciPlatform::name).filter(PlatformName::is_image).collect();
+    platforms.map(OciPlatform::name).filter(PlatformName::is_image).collect()
+}
+
+/// Returns the platforms of an index that has images, but none for a platform of the service.
+pub(super) fn unsupported_platforms(body: &[u8]) -> BTreeSet<PlatformName> {
+    let images = image_platforms(body);
     let has_ours = images.iter().any(|name| name.service_platform().is_some());
     if has_ours { BTreeSet::new() } else { images }
 }

@@ -16,9 +16,11 @@ use super::credentials::Credentials;
 use super::error::{self, RegistryError, RegistryErrorKind, RegistryFailure};
 use super::header;
 use super::manifest::{self, MediaKind};
+use super::message::RegistryResponse;
 use super::session::RegistrySession;
 use super::throttle::HostThrottles;
-use super::wire::{RegistryResponse, RequestSender};
+use super::url::RegistryProtocol;
+use super::wire::RequestSender;
 use crate::base::limit::Limit;
 use crate::base::name::Platform;
 use crate::base::platform::PlatformName;
@@ -43,6 +45,10 @@ pub struct RegistryConfig {
     pub max_attempts: u32,
     /// The `User-Agent` header.
     pub user_agent: String,
+    /// The protocol of the registries.
+    pub protocol: RegistryProtocol,
+    /// CA certificates to trust besides those of the system, in PEM; may be empty.
+    pub authorities: Vec<u8>,
     /// Replaces the network in tests.
     pub transport: Option<Arc<dyn Transport>>,
 }
@@ -55,6 +61,8 @@ impl Default for RegistryConfig {
             concurrency: 8,
             max_attempts: 3,
             user_agent: concat!("imgplan/", env!("CARGO_PKG_VERSION")).to_owned(),
+            protocol: RegistryProtocol::default(),
+            authorities: Vec::new(),
             transport: None,
         }
     }
@@ -75,7 +83,7 @@ pub struct Resolved {
 /// one only, since rate limits are kept per client.
 #[derive(Clone)]
 pub struct Registries {
-    session: Arc<RegistrySession>,
+    pub(super) session: Arc<RegistrySession>,
 }
 
 impl fmt::Debug for Registries {
@@ -89,11 +97,11 @@ impl Registries {
     ///
     /// # Errors
     ///
-    /// Fails if TLS cannot be set up.
+    /// Fails if TLS cannot be set up, or if the authorities are no certificates.
     pub fn new(config: RegistryConfig) -> Result<Self, TransportError> {
         let transport = match config.transport {
             Some(transport) => transport,
-            None => Arc::new(Network::new(&config.user_agent)?),
+            None => Arc::new(Network::trusting(&config.user_agent, &config.authorities)?),
         };
         let sender = RequestSender {
             transport,
@@ -102,7 +110,8 @@ impl Registries {
             // Without a random seed, all processes have the same backoffs, which is acceptable.
             jitter: Jitter::new(getrandom::u64().unwrap_or_default()),
         };
-        Ok(Self { session: Arc::new(RegistrySession::new(sender, config.credentials)) })
+        let session = RegistrySession::new(sender, config.credentials, config.protocol);
+        Ok(Self { session: Arc::new(session) })
     }
 
     /// Looks up references concurrently, each distinct one once, and returns the results in the order
@@ -159,11 +168,7 @@ impl Registries {
         if let Some(known) = known.filter(|known| reference.digest() == Some(known.digest)) {
             return Ok(known.clone());
         }
-        let name = match (reference.digest(), reference.tag()) {
-            (Some(digest), _) => digest.to_string(),
-            (None, Some(tag)) => tag.to_string(),
-            (None, None) => "latest".to_owned(),
-        };
+        let name = reference.manifest_name();
         let head = self.session.manifest(&Method::HEAD, reference, &name, observer).await?;
         // Some registries refuse HEAD, with any status, and accept GET. If GET fails as well, its
         // response has a body that says why.
@@ -279,12 +284,15 @@ fn verified_body(response: RegistryResponse, digest: OciDigest) -> Option<Bytes>
     is_valid.then_some(response.body)
 }
 
-fn digest_mismatch() -> RegistryFailure {
+pub(super) fn digest_mismatch() -> RegistryFailure {
     RegistryFailure::unexpected("the response of the registry does not have the expected digest")
 }
 
 /// Returns the failure for a response without a manifest.
-fn status_failure(response: &RegistryResponse, reference: &RegistryRef) -> RegistryFailure {
+pub(super) fn status_failure(
+    response: &RegistryResponse,
+    reference: &RegistryRef,
+) -> RegistryFailure {
     let error = error::parse_error_body(&response.body);
     let code = error.as_ref().and_then(|error| error.code.as_deref());
     let missing = match (response.status, code) {
@@ -293,7 +301,7 @@ fn status_failure(response: &RegistryResponse, reference: &RegistryRef) -> Regis
         (404, Some(_)) if reference.digest().is_some() => "digest or repository",
         (404, Some(_)) => "tag or repository",
         _ => {
-            let response = error::describe_response(response.status, &response.body, &[]);
+            let response = response.describe();
             return RegistryFailure::unexpected(format!("the registry answered {response}"));
         }
     };

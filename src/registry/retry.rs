@@ -1,7 +1,8 @@
 //! Decides which responses are retried, and after which wait. Pure: the caller sleeps and provides the
 //! random number.
 //!
-//! Every request of this client only reads, so every request may be repeated.
+//! Every request that comes here may be repeated: it reads, opens an upload, puts a manifest, or deletes
+//! one. The upload of a blob is not sent again by itself, but with a new upload (`blob_copy`).
 
 use std::time::Duration;
 

@@ -6,14 +6,16 @@ use std::sync::Mutex;
 use reqwest::header::WWW_AUTHENTICATE;
 use reqwest::{Method, Url};
 
-use super::challenge::{self, Challenge};
+use super::authorization::Authorization;
+use super::challenge::{self, Challenge, RepositoryAccess};
 use super::credentials::{CredentialLookup, Credentials, Keyring};
 use super::error::{RegistryErrorKind, RegistryFailure};
 use super::manifest::ACCEPT;
+use super::message::{RegistryRequest, RegistryResponse, RequestBody};
 use super::throttle::lock;
 use super::token::{self, TokenCache, TokenRequest};
-use super::url::{blob_url, manifest_url, repository};
-use super::wire::{Authorization, RegistryRequest, RegistryResponse, RequestSender};
+use super::url::{RegistryProtocol, repository};
+use super::wire::RequestSender;
 use crate::base::reference::{OciDigest, RegistryRef};
 use crate::http::notice::ObserverRef;
 use crate::http::target::{check_target, origin};
@@ -22,19 +24,53 @@ use crate::http::target::{check_target, origin};
 /// a registry redirects to another one.
 const MAX_CHALLENGES: u32 = 4;
 
+/// Number of expected challenges at which they are forgotten, so that a process that runs for months does
+/// not grow with every repository.
+const MAX_EXPECTED_CHALLENGES: usize = 1000;
+
 /// Authenticated access to all registries.
 pub(super) struct RegistrySession {
-    sender: RequestSender,
+    pub(super) sender: RequestSender,
+    pub(super) protocol: RegistryProtocol,
     keyring: Keyring,
     tokens: TokenCache,
     /// Challenges to expect, so that later requests are authenticated from the start: by registry and
     /// repository, or by registry alone if all its repositories have the same challenge.
-    challenges: Mutex<HashMap<(String, Option<String>), Challenge>>,
+    challenges: Mutex<HashMap<(String, Option<String>, RepositoryAccess), Challenge>>,
+}
+
+/// A request about an image.
+pub(super) struct ImageRequest<'a> {
+    pub(super) method: Method,
+    pub(super) image: &'a RegistryRef,
+    /// `None` if the reference is not valid in a URL.
+    pub(super) url: Option<Url>,
+    pub(super) accept: &'static [&'static str],
+    pub(super) access: RepositoryAccess,
+    pub(super) body: RequestBody,
+    /// True if the caller reads the body of a success.
+    pub(super) leaves_body: bool,
+}
+
+impl<'a> ImageRequest<'a> {
+    /// Returns a request that reads, and whose response is small.
+    pub(super) fn read(method: &Method, image: &'a RegistryRef, url: Option<Url>) -> Self {
+        Self {
+            method: method.clone(),
+            image,
+            url,
+            accept: &["*/*"],
+            access: RepositoryAccess::Pull,
+            body: RequestBody::Empty,
+            leaves_body: false,
+        }
+    }
 }
 
 /// The registry that answers a request: that of the image, or one to which it redirects.
 struct RegistryServer<'a> {
     image: &'a RegistryRef,
+    access: RepositoryAccess,
     url: Url,
     /// True for a registry that another one chose. It gets no credentials.
     is_redirected: bool,
@@ -57,9 +93,14 @@ struct RequestAuth {
 }
 
 impl RegistrySession {
-    pub(super) fn new(sender: RequestSender, credentials: Credentials) -> Self {
+    pub(super) fn new(
+        sender: RequestSender,
+        credentials: Credentials,
+        protocol: RegistryProtocol,
+    ) -> Self {
         Self {
             sender,
+            protocol,
             keyring: Keyring::new(credentials),
             tokens: TokenCache::default(),
             challenges: Mutex::default(),
@@ -79,7 +120,9 @@ impl RegistrySession {
         name: &str,
         observer: ObserverRef<'_>,
     ) -> Result<RegistryResponse, RegistryFailure> {
-        self.request(method, image, manifest_url(image, name), ACCEPT, observer).await
+        let url = self.protocol.manifest_url(image, name);
+        let request = ImageRequest { accept: ACCEPT, ..ImageRequest::read(method, image, url) };
+        self.request(request, observer).await
     }
 
     /// Requests a blob of an image.
@@ -93,25 +136,25 @@ impl RegistrySession {
         digest: OciDigest,
         observer: ObserverRef<'_>,
     ) -> Result<RegistryResponse, RegistryFailure> {
-        self.request(&Method::GET, image, blob_url(image, digest), &["*/*"], observer).await
+        let url = self.protocol.blob_url(image, digest);
+        self.request(ImageRequest::read(&Method::GET, image, url), observer).await
     }
 
-    async fn request(
+    /// Sends a request, and meets the challenges of the registry. A request that only reads may be
+    /// redirected to another host, which gets no credentials.
+    ///
+    /// # Errors
+    ///
+    /// Fails as [`RegistrySession::manifest`] does.
+    pub(super) async fn request(
         &self,
-        method: &Method,
-        image: &RegistryRef,
-        url: Option<Url>,
-        accept: &'static [&'static str],
+        request: ImageRequest<'_>,
         observer: ObserverRef<'_>,
     ) -> Result<RegistryResponse, RegistryFailure> {
-        let url = url.ok_or_else(|| {
-            RegistryFailure::unexpected(format!("{image} cannot be written as a URL"))
-        })?;
-        let mut server = RegistryServer { image, url, is_redirected: false };
-        let mut auth = match self.expected_challenge(image) {
-            Some(challenge) => self.authenticate(&challenge, &server, None, observer).await?,
-            None => None,
-        };
+        let ImageRequest { method, image, url, accept, access, body, leaves_body } = request;
+        let mut server =
+            RegistryServer { image, access, url: valid(url, image)?, is_redirected: false };
+        let mut auth = self.expected_auth(&server, observer).await?;
         let mut challenges = 0;
         loop {
             let request = RegistryRequest {
@@ -119,8 +162,9 @@ impl RegistrySession {
                 url: server.url.clone(),
                 accept,
                 authorization: auth.as_ref().map(|auth| &auth.authorization),
-                form: None,
-                follows_to_other_hosts: true,
+                body: body.clone(),
+                follows_to_other_hosts: matches!(method, Method::GET | Method::HEAD),
+                leaves_body,
             };
             let response = self.sender.send(&request, observer).await?;
             if !response.from_first_origin {
@@ -152,11 +196,43 @@ impl RegistrySession {
         }
     }
 
-    fn expected_challenge(&self, image: &RegistryRef) -> Option<Challenge> {
+    /// Returns the header with which the registry of an image will probably accept a request to `url`.
+    /// `None` if it requires no authentication, as far as is known.
+    ///
+    /// # Errors
+    ///
+    /// Fails if a token is needed and cannot be fetched.
+    pub(super) async fn expected_authorization(
+        &self,
+        image: &RegistryRef,
+        access: RepositoryAccess,
+        url: &Url,
+        observer: ObserverRef<'_>,
+    ) -> Result<Option<Authorization>, RegistryFailure> {
+        let server = RegistryServer { image, access, url: url.clone(), is_redirected: false };
+        Ok(self.expected_auth(&server, observer).await?.map(|auth| auth.authorization))
+    }
+
+    async fn expected_auth(
+        &self,
+        server: &RegistryServer<'_>,
+        observer: ObserverRef<'_>,
+    ) -> Result<Option<RequestAuth>, RegistryFailure> {
+        match self.expected_challenge(server.image, server.access) {
+            Some(challenge) => self.authenticate(&challenge, server, None, observer).await,
+            None => Ok(None),
+        }
+    }
+
+    fn expected_challenge(
+        &self,
+        image: &RegistryRef,
+        access: RepositoryAccess,
+    ) -> Option<Challenge> {
         let challenges = lock(&self.challenges);
         let (registry, repository) = (image.registry().to_owned(), image.repository().to_owned());
-        let of_repository = challenges.get(&(registry.clone(), Some(repository)));
-        of_repository.or_else(|| challenges.get(&(registry, None))).cloned()
+        let of_repository = challenges.get(&(registry.clone(), Some(repository), access));
+        of_repository.or_else(|| challenges.get(&(registry, None, access))).cloned()
     }
 
     /// Returns the authentication for a 401 response to a request with the authentication `rejected`.
@@ -181,11 +257,16 @@ impl RegistrySession {
         };
         if !server.is_redirected {
             let (registry, repository) = (server.image.registry(), server.image.repository());
-            let (key, expected) = match challenge.of_other_repositories(repository) {
+            let of_all = challenge.of_other_repositories(repository, server.access);
+            let (key, expected) = match of_all {
                 Some(of_all) => (None, of_all),
                 None => (Some(repository.to_owned()), challenge.clone()),
             };
-            lock(&self.challenges).insert((registry.to_owned(), key), expected);
+            let mut challenges = lock(&self.challenges);
+            if challenges.len() >= MAX_EXPECTED_CHALLENGES {
+                challenges.clear();
+            }
+            challenges.insert((registry.to_owned(), key, server.access), expected);
         }
         self.authenticate(&challenge, server, rejected, observer).await
     }
@@ -210,7 +291,7 @@ impl RegistrySession {
                 RegistryFailure::unexpected(format!("the token service of {registry} is {target}"))
             })?;
         // A registry behind a proxy that rewrites paths knows its own names only.
-        let usual_scope = || repository(&server.url).map(challenge::pull_scope);
+        let usual_scope = || repository(&server.url).map(|name| server.access.scope(name));
         let scope = scope.clone().or_else(usual_scope).unwrap_or_default();
         let (service, is_anonymous) = (service.clone(), server.is_redirected);
         let request = TokenRequest { registry, is_anonymous, realm, service, scope };
@@ -254,4 +335,10 @@ impl RegistrySession {
         );
         CredentialLookup { credential: None, problem: Some(problem) }
     }
+}
+
+/// Returns the URL of a request about an image.
+fn valid(url: Option<Url>, image: &RegistryRef) -> Result<Url, RegistryFailure> {
+    let invalid = || RegistryFailure::unexpected(format!("{image} cannot be written as a URL"));
+    url.ok_or_else(invalid)
 }

@@ -14,11 +14,13 @@ use serde::Deserialize;
 use serde_json::Value;
 use tokio::time::Instant;
 
+use super::authorization::Authorization;
 use super::credentials::CredentialLookup;
 use super::docker_config::Credential;
 use super::error::{self, RegistryErrorKind, RegistryFailure};
+use super::message::{RegistryRequest, RequestBody};
 use super::throttle::lock;
-use super::wire::{Authorization, RegistryRequest, RequestSender};
+use super::wire::RequestSender;
 use crate::http::body::without_byte_order_mark;
 use crate::http::notice::ObserverRef;
 
@@ -30,6 +32,10 @@ const MAX_LIFETIME_SECS: u64 = 24 * 3600;
 
 /// Time before its expiry at which a token is no longer used: requests take time, and clocks differ.
 const EXPIRY_MARGIN: Duration = Duration::from_secs(5);
+
+/// Number of tokens at which the cache is emptied, so that a process that runs for months does not
+/// grow with every repository.
+const MAX_SLOTS: usize = 1000;
 
 /// The request for a token.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -80,7 +86,14 @@ impl TokenCache {
         rejected: Option<u64>,
         fetch: impl AsyncFnOnce() -> Result<TokenGrant, RegistryFailure>,
     ) -> Result<(AccessToken, bool), RegistryFailure> {
-        let slot = Arc::clone(lock(&self.slots).entry(request.clone()).or_default());
+        let slot = {
+            let mut slots = lock(&self.slots);
+            if slots.len() >= MAX_SLOTS {
+                // The slots of other callers are kept, so that they still share a fetch.
+                slots.retain(|_, slot| Arc::strong_count(slot) > 1);
+            }
+            Arc::clone(slots.entry(request.clone()).or_default())
+        };
         let fetches_before = slot.fetches.load(Ordering::Acquire);
         let mut last = slot.last.lock().await;
         match &*last {
@@ -134,9 +147,11 @@ pub(super) async fn fetch(
 ) -> Result<TokenGrant, RegistryFailure> {
     let mut url = request.realm.clone();
     let mut authorization = None;
-    let mut form = None;
+    let mut body = RequestBody::Empty;
     match &lookup.credential {
-        Some(Credential::Identity(token)) => form = Some(exchange_form(request, token)),
+        Some(Credential::Identity(token)) => {
+            body = RequestBody::Form(exchange_form(request, token));
+        }
         credential => {
             let mut query = url.query_pairs_mut();
             if let Some(service) = &request.service {
@@ -154,12 +169,13 @@ pub(super) async fn fetch(
         secrets.push(token.expose_secret());
     }
     let http_request = RegistryRequest {
-        method: if form.is_some() { Method::POST } else { Method::GET },
+        method: if matches!(body, RequestBody::Form(_)) { Method::POST } else { Method::GET },
         url,
         accept: &["application/json"],
         authorization: authorization.as_ref(),
-        form,
+        body,
         follows_to_other_hosts: lookup.credential.is_none(),
+        leaves_body: false,
     };
     let sent_at = Instant::now();
     let response = sender.send(&http_request, observer).await?;

@@ -1,6 +1,7 @@
 //! URLs of registries. Pure.
 //!
-//! Connections use HTTPS. Only registries on this machine, which rarely have a certificate, use HTTP.
+//! Connections use HTTPS. Only registries on this machine, which rarely have a certificate, use HTTP,
+//! and a registry that the user has configured so.
 
 use reqwest::Url;
 
@@ -10,24 +11,48 @@ use crate::http::loopback::is_loopback;
 /// Host of Docker Hub's registry.
 const DOCKER_HUB_HOST: &str = "registry-1.docker.io";
 
-/// Returns the URL of a manifest. `None` if the reference is not valid in a URL.
-pub(super) fn manifest_url(image: &RegistryRef, name: &str) -> Option<Url> {
-    url_of(image, "manifests", name)
+/// The protocol of the registries of a client.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum RegistryProtocol {
+    /// HTTP for registries on this machine, HTTPS for all others.
+    #[default]
+    HttpsUnlessLoopback,
+    /// HTTPS for all registries.
+    Https,
+    /// HTTP for all registries.
+    Http,
 }
 
-/// Returns the URL of a blob. `None` if the reference is not valid in a URL.
-pub(super) fn blob_url(image: &RegistryRef, digest: OciDigest) -> Option<Url> {
-    url_of(image, "blobs", &digest.to_string())
-}
+impl RegistryProtocol {
+    /// Returns the URL of a manifest. `None` if the reference is not valid in a URL.
+    pub(super) fn manifest_url(self, image: &RegistryRef, name: &str) -> Option<Url> {
+        self.url_of(image, &format!("manifests/{name}"))
+    }
 
-fn url_of(image: &RegistryRef, kind: &str, name: &str) -> Option<Url> {
-    let host = match image.registry() {
-        DOCKER_HUB => DOCKER_HUB_HOST,
-        host => host,
-    };
-    let https = format!("https://{host}/v2/{}/{kind}/{name}", image.repository());
-    let url = Url::parse(&https).ok()?;
-    if is_loopback(&url) { Url::parse(&https.replacen("https", "http", 1)).ok() } else { Some(url) }
+    /// Returns the URL of a blob. `None` if the reference is not valid in a URL.
+    pub(super) fn blob_url(self, image: &RegistryRef, digest: OciDigest) -> Option<Url> {
+        self.url_of(image, &format!("blobs/{digest}"))
+    }
+
+    /// Returns the URL at which uploads of blobs begin. `None` if the reference is not valid in a URL.
+    pub(super) fn uploads_url(self, image: &RegistryRef) -> Option<Url> {
+        self.url_of(image, "blobs/uploads/")
+    }
+
+    fn url_of(self, image: &RegistryRef, path: &str) -> Option<Url> {
+        let host = match image.registry() {
+            DOCKER_HUB => DOCKER_HUB_HOST,
+            host => host,
+        };
+        let https = format!("https://{host}/v2/{}/{path}", image.repository());
+        let url = Url::parse(&https).ok()?;
+        let is_http = match self {
+            Self::HttpsUnlessLoopback => is_loopback(&url),
+            Self::Https => false,
+            Self::Http => true,
+        };
+        if is_http { Url::parse(&https.replacen("https", "http", 1)).ok() } else { Some(url) }
+    }
 }
 
 /// Returns the repository in the URL of a manifest or a blob.
@@ -56,9 +81,17 @@ mod tests {
             ("0.0.0.0:1/a", "https://0.0.0.0:1/v2/a/manifests/x"),
         ];
         for (image, expected) in table {
-            let url = manifest_url(&image.parse().unwrap(), "x").unwrap();
+            let url =
+                RegistryProtocol::default().manifest_url(&image.parse().unwrap(), "x").unwrap();
             assert_eq!(url.as_str(), expected);
         }
+        let local = "localhost:5000/a".parse().unwrap();
+        let remote = "r.example/a".parse().unwrap();
+        let uploads = |protocol: RegistryProtocol, image| protocol.uploads_url(image).unwrap();
+        let https = uploads(RegistryProtocol::Https, &local);
+        assert_eq!(https.as_str(), "https://localhost:5000/v2/a/blobs/uploads/");
+        let http = uploads(RegistryProtocol::Http, &remote);
+        assert_eq!(http.as_str(), "http://r.example/v2/a/blobs/uploads/");
     }
 
     #[test]
@@ -66,6 +99,7 @@ mod tests {
         for (url, expected) in [
             ("https://a/v2/library/redis/manifests/7?x=1", Some("library/redis")),
             ("https://a/v2/b/blobs/sha256:0", Some("b")),
+            ("https://a/v2/b/blobs/uploads/", Some("b")),
             ("https://a/v2/manifests/manifests/1", Some("manifests")),
             ("https://a/storage/b?sig=s", None),
             ("https://a/v2/", None),

@@ -6,15 +6,16 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use jiff::Timestamp;
-use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION};
-use reqwest::{Method, Request, Response, StatusCode, Url};
-use secrecy::{ExposeSecret, SecretString};
+use reqwest::header::{HeaderMap, LOCATION};
+use reqwest::{Response, StatusCode, Url};
+use secrecy::SecretString;
 use tokio::time::{Instant, timeout};
 
+use super::authorization::Authorization;
 use super::error::{self, RegistryErrorKind, RegistryFailure, without_secrets};
+use super::message::{RegistryRequest, RegistryResponse, RequestBody, build_request};
 use super::retry;
 use super::throttle::{HostThrottles, SendPermit};
-
 use crate::http::backoff::{Jitter, MAX_RETRY_AFTER};
 use crate::http::body::{BodyError, BodyLimits, read_body};
 use crate::http::header;
@@ -37,55 +38,6 @@ const MAX_REDIRECTS: u32 = 5;
 
 /// Maximum number of 429 responses to one request, whatever other requests to the host receive.
 const MAX_429_PER_REQUEST: u32 = 10;
-
-/// A request to a registry or a token service.
-pub(super) struct RegistryRequest<'a> {
-    pub(super) method: Method,
-    pub(super) url: Url,
-    /// Accepted media types, a header for each.
-    pub(super) accept: &'static [&'static str],
-    pub(super) authorization: Option<&'a Authorization>,
-    /// Body of a form. Contains secrets.
-    pub(super) form: Option<SecretString>,
-    /// True if redirects to other hosts are followed, without the authorization.
-    pub(super) follows_to_other_hosts: bool,
-}
-
-/// An `Authorization` header. It is only sent to the origin that it is for.
-#[derive(Debug, Clone)]
-pub(super) struct Authorization {
-    value: HeaderValue,
-    /// The secrets in the header, which are removed from error messages.
-    secrets: Vec<SecretString>,
-}
-
-impl Authorization {
-    /// Creates a header from its scheme (`Bearer` or `Basic`) and its value. `secrets` are further
-    /// secrets that the value encodes. `None` if the value is not valid in a header.
-    pub(super) fn new(scheme: &str, value: &str, secrets: Vec<SecretString>) -> Option<Self> {
-        let mut header = HeaderValue::from_str(&format!("{scheme} {value}")).ok()?;
-        header.set_sensitive(true);
-        let secrets = secrets.into_iter().chain([value.into()]).collect();
-        Some(Self { value: header, secrets })
-    }
-
-    /// Returns the secrets in the header, if there is one.
-    pub(super) fn secrets(this: Option<&Self>) -> Vec<&str> {
-        let secrets = this.into_iter().flat_map(|this| &this.secrets);
-        secrets.map(ExposeSecret::expose_secret).collect()
-    }
-}
-
-/// A final response: not a redirect, a 429 or a transient error.
-pub(super) struct RegistryResponse {
-    pub(super) status: u16,
-    pub(super) headers: HeaderMap,
-    pub(super) body: Bytes,
-    /// URL that was answered, after all redirects.
-    pub(super) url: Url,
-    /// False if the request was redirected to another origin.
-    pub(super) from_first_origin: bool,
-}
 
 /// Sends requests.
 pub(super) struct RequestSender {
@@ -249,6 +201,18 @@ impl RequestSender {
             permit.record_success();
             return Ok(Exchange::Redirect(redirect_target(request, url, &headers)?));
         }
+        if request.leaves_body && status.is_success() {
+            permit.record_success();
+            return Ok(Exchange::Response(RegistryResponse {
+                status: status.as_u16(),
+                headers,
+                body: Bytes::new(),
+                unread: Some(response),
+                url: url.clone(),
+                from_first_origin,
+                secrets: Vec::new(),
+            }));
+        }
         let body = match read(response, deadline).await {
             Ok(body) => body,
             Err(ReadError::Unacceptable(problem)) if status.is_success() => {
@@ -273,9 +237,15 @@ impl RequestSender {
             return Err(TransientError { status: Some(status), retry_after, ..error }.into());
         }
         permit.record_success();
-        let (body, url) = (body.into(), url.clone());
-        let response = RegistryResponse { status, headers, body, url, from_first_origin };
-        Ok(Exchange::Response(response))
+        Ok(Exchange::Response(RegistryResponse {
+            status,
+            headers,
+            body: body.into(),
+            unread: None,
+            url: url.clone(),
+            from_first_origin,
+            secrets: secrets.into_iter().map(SecretString::from).collect(),
+        }))
     }
 }
 
@@ -323,7 +293,9 @@ fn redirect_target(
     };
     check_target(from, &to).map_err(|target| error(&format!("to {target}")))?;
     let is_other_origin = to.origin() != from.origin();
-    if request.form.is_some() || (is_other_origin && !request.follows_to_other_hosts) {
+    if matches!(request.body, RequestBody::Form(_))
+        || (is_other_origin && !request.follows_to_other_hosts)
+    {
         return Err(error(&format!("a request with secrets to {}", origin(&to))));
     }
     Ok(to)
@@ -346,23 +318,6 @@ fn rate_limited(
         }
         Err(failure) => failure.into(),
     }
-}
-
-fn build_request(request: &RegistryRequest<'_>, url: &Url, with_authorization: bool) -> Request {
-    let mut http_request = Request::new(request.method.clone(), url.clone());
-    let headers = http_request.headers_mut();
-    for media_type in request.accept {
-        headers.append(ACCEPT, HeaderValue::from_static(media_type));
-    }
-    if let Some(authorization) = request.authorization.filter(|_| with_authorization) {
-        headers.insert(AUTHORIZATION, authorization.value.clone());
-    }
-    if let Some(form) = &request.form {
-        let media_type = HeaderValue::from_static("application/x-www-form-urlencoded");
-        headers.insert(CONTENT_TYPE, media_type);
-        *http_request.body_mut() = Some(form.expose_secret().to_owned().into());
-    }
-    http_request
 }
 
 fn is_redirect(status: StatusCode) -> bool {

@@ -17,6 +17,7 @@ use super::error::{Refusal, ServerError};
 use super::fault::Faults;
 use super::model::ArtifactForm;
 use super::order::OrderRules;
+use super::registry_images::RegistryImages;
 use super::store::ServerStore;
 use super::traffic::{RateLimitKey, Traffic};
 use crate::base::file::AtPath;
@@ -50,6 +51,8 @@ pub(super) struct App {
     pub(super) stopping: CancellationToken,
     /// Permits to read an archive, which keeps a core busy.
     pub(super) cores: Arc<Semaphore>,
+    /// The registry that holds the images; `None` if there are only their names.
+    pub(super) registry: Option<RegistryImages>,
 }
 
 impl App {
@@ -98,6 +101,7 @@ impl App {
             tasks: TaskTracker::new(),
             stopping: CancellationToken::new(),
             cores: Arc::new(Semaphore::new(cores)),
+            registry: config.registry.as_ref().map(RegistryImages::open).transpose()?,
         })
     }
 

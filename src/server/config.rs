@@ -8,6 +8,7 @@ use std::time::Duration;
 use regex::Regex;
 
 use super::fault::Fault;
+use super::registry_config::ServerRegistryConfig;
 use crate::base::limit::ClassLimit;
 use crate::base::name::NameError;
 use crate::base::secret::ApiKey;
@@ -50,6 +51,8 @@ pub struct ServerConfig {
     pub seed: u64,
     /// Pattern of `name:tag`; matching builds and transfers fail.
     pub fail: Option<Regex>,
+    /// Registry that holds the images. `None` keeps only their names: a transfer then copies nothing.
+    pub registry: Option<ServerRegistryConfig>,
 }
 
 impl Default for ServerConfig {
@@ -71,6 +74,7 @@ impl Default for ServerConfig {
             faults: Vec::new(),
             seed: 0,
             fail: None,
+            registry: None,
         }
     }
 }

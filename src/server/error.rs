@@ -89,6 +89,15 @@ pub enum ServerError {
     #[error("{0}")]
     #[diagnostic(code(imgplan::server::faults), help("{}", .0.help))]
     Faults(NameError),
+    /// The settings of the registry are invalid.
+    #[error("{message}")]
+    #[diagnostic(code(imgplan::server::registry), help("{help}"))]
+    Registry {
+        /// The problem.
+        message: String,
+        /// The correction.
+        help: String,
+    },
     /// The operating system provided no random numbers for keys and IDs.
     #[error("the operating system provides no random numbers: {0}")]
     #[diagnostic(code(imgplan::server::random))]

@@ -1,5 +1,7 @@
 //! The endpoints of images: listing and deletion.
 
+use std::sync::Arc;
+
 use axum::http::{StatusCode, Uri};
 use axum::response::Response;
 use serde_json::json;
@@ -10,6 +12,7 @@ use super::error::Refusal;
 use super::location::{Location, resolve, scope};
 use super::model::{BuildStatus, StoredBuild, UnixMillis};
 use super::state::{ServerState, StateChange};
+use super::unpublish;
 use super::upload::delete_contexts;
 use crate::api::wire::Page;
 use crate::base::name::{BuildId, Owner};
@@ -44,10 +47,17 @@ fn owner(query: &std::collections::HashMap<String, String>) -> Result<Owner, Ref
 }
 
 /// `DELETE /images/{name}/{tag}`: deletes the image and its ended builds, and cancels active builds.
-pub(super) fn delete(app: &App, name: &str, tag: &str, uri: &Uri) -> Result<Response, Refusal> {
+///
+/// The registry removes the tag afterwards; see `unpublish`.
+pub(super) fn delete(
+    app: &Arc<App>,
+    name: &str,
+    tag: &str,
+    uri: &Uri,
+) -> Result<Response, Refusal> {
     let location = resolve(name, tag, &owner(&query(uri)?)?)?;
     let mut store = app.store();
-    let changes = deletion(store.state(), &location, app.clock.now());
+    let mut changes = deletion(store.state(), &location, app.clock.now());
     if changes.is_empty() {
         return Err(Refusal::not_found(format!("Image {name}:{tag} not found")));
     }
@@ -56,8 +66,12 @@ pub(super) fn delete(app: &App, name: &str, tag: &str, uri: &Uri) -> Result<Resp
     }
     let waiting = store.state().builds_at(&location).filter(|b| b.status == BuildStatus::Uploading);
     let contexts: Vec<BuildId> = waiting.map(|build| build.id.clone()).collect();
+    if app.registry.is_some() {
+        changes.push(StateChange::Unpublish(location.clone()));
+    }
     store.commit(changes)?;
     drop(store);
+    unpublish::spawn(app, location);
     // Most were never uploaded.
     delete_contexts(app, &contexts);
     let message = format!("Image {name}:{tag} deleted");

@@ -33,6 +33,17 @@ impl Location {
         }
     }
 
+    /// Returns the path of the image in the registry behind the server: the path that Dockerfiles use,
+    /// without the tag.
+    pub(super) fn repository(&self) -> String {
+        let Self { owner, name, .. } = self;
+        match owner {
+            Owner::Personal => format!("prime/{USER_SLUG}/{name}"),
+            Owner::Team(id) => format!("prime/team-{id}/{name}"),
+            Owner::Platform => name.to_string(),
+        }
+    }
+
     /// Returns `name:tag`, without the owner.
     pub(super) fn short(&self) -> String {
         format!("{}:{}", self.name, self.tag)

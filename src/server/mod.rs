@@ -2,15 +2,16 @@
 //!
 //! It has one account, `local`, which is a member of every team, and by default an admin. Images,
 //! builds, limits, signed upload URLs and quotas follow the API contract, in the version that
-//! `ServerConfig::api` selects. Nothing is built or pulled: `builder` checks
-//! for the errors that a real build would have. The server shares only the types of the API with the
-//! client.
+//! `ServerConfig::api` selects. Nothing is built: `builder` checks for the errors that a real build would
+//! have. With a registry (`ServerConfig::registry`), transfers are real copies, and renames and deletions
+//! happen there too (`registry_images`). The server shares only the types of the API with the client.
 //!
 //! ```text
 //! request ─► routes (log, token, limits) ─► inject (faults) ─► initiate │ builds │ images │ update │ account │ upload
 //!                                                                 │            ▲
 //!                                    store (state + its files) ◄──┴─ worker ───┘  a task for each running build
-//!                                                                      └► builder (archive, Dockerfile, bases)
+//!                                                                      ├► builder (archive, Dockerfile, bases)
+//!                                                                      └► mirror (copies to the registry)
 //! ```
 
 mod account;
@@ -31,16 +32,20 @@ mod initiate;
 pub(crate) mod inject;
 mod limits;
 mod location;
+mod mirror;
 mod model;
 #[cfg(feature = "test-support")]
 mod observe;
 mod order;
+pub(crate) mod registry_config;
+mod registry_images;
 mod routes;
 mod source;
 mod state;
 mod store;
 pub(crate) mod traffic;
 mod transfer;
+mod unpublish;
 mod update;
 mod upload;
 mod worker;

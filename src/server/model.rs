@@ -9,6 +9,7 @@ use super::error::ServerError;
 use super::location::Location;
 use crate::api::wire::{Artifact, BuildStatusResponse, ImageResponse};
 use crate::base::name::{BuildId, Owner, Platform};
+use crate::base::reference::OciDigest;
 
 /// A point in time, in milliseconds since 1970.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -143,8 +144,22 @@ pub(super) struct StoredImage {
     pub(super) build: BuildId,
     pub(super) visibility: StoredVisibility,
     pub(super) pushed_at: UnixMillis,
+    #[serde(flatten)]
+    pub(super) content: ImageContent,
+}
+
+/// The content of an image, as far as the server knows it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct ImageContent {
+    /// Size in bytes.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub(super) size: Option<u64>,
+    /// Digest in the registry behind the server; `None` if the image is not there.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub(super) digest: Option<OciDigest>,
+    /// Digests of the manifests in an index, which must stay as long as it does.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub(super) children: Vec<OciDigest>,
 }
 
 /// The form in which responses show builds and images.
@@ -209,7 +224,7 @@ impl StoredBuild {
             status: self.status.as_str().to_owned(),
             full_image_path: Some(form.path(&self.location)),
             error_message: self.error.clone(),
-            size_bytes: image.and_then(|image| image.size),
+            size_bytes: image.and_then(|image| image.content.size),
             visibility: Some(visibility.as_str().to_owned()),
             created_at: Some(self.created_at.to_string()),
             started_at: text(self.started_at),

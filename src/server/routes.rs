@@ -69,7 +69,7 @@ async fn serve(
         ServerEndpoint::Builds => builds::list(&app, &parts.uri),
         ServerEndpoint::Images => images::list(&app, &parts.uri),
         ServerEndpoint::Delete { name, tag } => images::delete(&app, &name, &tag, &parts.uri),
-        ServerEndpoint::Update => update::update(&app, payload),
+        ServerEndpoint::Update => update::update(&app, payload).await,
         ServerEndpoint::VmBuild { name, tag } => builds::vm_build(&app, &name, &tag, payload),
         ServerEndpoint::Whoami => account::whoami(&app),
         ServerEndpoint::Teams => account::teams(&app, &parts.uri),

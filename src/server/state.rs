@@ -1,17 +1,18 @@
 //! The state of the server: all builds and images. It changes only through [`ServerState::apply`], both
 //! in a running server and in the replay of its log. Pure.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use serde::{Deserialize, Serialize};
 
 use super::index::{LocationEntry, LocationIndex};
 use super::location::Location;
 use super::model::{
-    ArtifactForm, BuildStatus, StoredBuild, StoredImage, StoredVisibility, UnixMillis,
+    ArtifactForm, BuildStatus, ImageContent, StoredBuild, StoredImage, StoredVisibility, UnixMillis,
 };
 use crate::api::wire::ImageResponse;
 use crate::base::name::{BuildId, Owner};
+use crate::base::reference::OciDigest;
 
 /// A change of the state. It contains the complete new value, so that applying it twice is harmless.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,8 +20,14 @@ use crate::base::name::{BuildId, Owner};
 pub(super) enum StateChange {
     Build(StoredBuild),
     Image(StoredImage),
-    ForgetBuild { seq: u64 },
+    ForgetBuild {
+        seq: u64,
+    },
     ForgetImage(Location),
+    /// The tag of a location is to be removed from the registry.
+    Unpublish(Location),
+    /// The tag of a location was removed from the registry, or is in use again.
+    Unpublished(Location),
 }
 
 /// All builds and images.
@@ -30,6 +37,8 @@ pub(super) struct ServerState {
     builds: Vec<StoredBuild>,
     ids: HashMap<BuildId, u64>,
     index: LocationIndex,
+    /// Locations whose tags are to be removed from the registry.
+    unpublished: HashSet<Location>,
     next: u64,
 }
 
@@ -49,6 +58,8 @@ impl ServerState {
                 }
             }
             StateChange::ForgetImage(location) => self.index.remove_image(&location),
+            StateChange::Unpublish(location) => _ = self.unpublished.insert(location),
+            StateChange::Unpublished(location) => _ = self.unpublished.remove(&location),
         }
     }
 
@@ -80,7 +91,8 @@ impl ServerState {
     /// Returns the changes that turn an empty state into this one.
     pub(super) fn changes(&self) -> impl Iterator<Item = StateChange> + '_ {
         let builds = self.builds.iter().cloned().map(StateChange::Build);
-        builds.chain(self.index.images().cloned().map(StateChange::Image))
+        let images = self.index.images().cloned().map(StateChange::Image);
+        builds.chain(images).chain(self.unpublished().cloned().map(StateChange::Unpublish))
     }
 
     /// Returns the `seq` of the next build.
@@ -107,6 +119,22 @@ impl ServerState {
 
     pub(super) fn image(&self, location: &Location) -> Option<&StoredImage> {
         self.index.at(location)?.image.as_ref()
+    }
+
+    /// Returns the locations whose tags are to be removed from the registry.
+    pub(super) fn unpublished(&self) -> impl Iterator<Item = &Location> {
+        self.unpublished.iter()
+    }
+
+    /// True if another image in the repository of a location has this digest, or an index that names it.
+    pub(super) fn has_digest_beside(&self, location: &Location, digest: OciDigest) -> bool {
+        self.index.images().any(|image| {
+            let content = &image.content;
+            (content.digest == Some(digest) || content.children.contains(&digest))
+                && image.location.tag != location.tag
+                && image.location.name == location.name
+                && image.location.owner == location.owner
+        })
     }
 
     /// True if a location has an image or an active build.
@@ -146,19 +174,19 @@ impl ServerState {
     pub(super) fn finish(
         &self,
         build: &StoredBuild,
-        result: Result<Option<u64>, String>,
+        result: Result<ImageContent, String>,
         now: UnixMillis,
     ) -> Vec<StateChange> {
         let mut build = StoredBuild { completed_at: Some(now), ..build.clone() };
         match result {
-            Ok(size) => {
+            Ok(content) => {
                 build.status = BuildStatus::Completed;
                 let image = StoredImage {
                     location: build.location.clone(),
                     build: build.id.clone(),
                     visibility: self.effective(&build.location, build.visibility),
                     pushed_at: now,
-                    size,
+                    content,
                 };
                 vec![StateChange::Build(build), StateChange::Image(image)]
             }
@@ -240,7 +268,9 @@ mod tests {
         let mut state = ServerState::default();
         let first = build(0, "app", BuildStatus::Building);
         state.apply(StateChange::Build(first.clone()));
-        for change in state.finish(&first, Ok(Some(7)), NOW) {
+        for change in
+            state.finish(&first, Ok(ImageContent { size: Some(7), ..ImageContent::default() }), NOW)
+        {
             state.apply(change);
         }
         state.apply(StateChange::Build(build(1, "other", BuildStatus::Failed)));
@@ -263,7 +293,7 @@ mod tests {
         }
         assert_eq!(statuses(&state, None), vec![vec!["app FAILED"]]);
         let good = build(2, "app", BuildStatus::Building);
-        for change in state.finish(&good, Ok(None), NOW) {
+        for change in state.finish(&good, Ok(ImageContent::default()), NOW) {
             state.apply(change);
         }
         assert_eq!(statuses(&state, None), vec![vec!["app COMPLETED"]]);
@@ -275,7 +305,7 @@ mod tests {
         let mut first = build(0, "app", BuildStatus::Building);
         assert_eq!(state.effective(&first.location, None), StoredVisibility::Private);
         first.visibility = Some(StoredVisibility::Public);
-        for change in state.finish(&first, Ok(None), NOW) {
+        for change in state.finish(&first, Ok(ImageContent::default()), NOW) {
             state.apply(change);
         }
         assert_eq!(state.effective(&first.location, None), StoredVisibility::Public);
@@ -290,7 +320,7 @@ mod tests {
         let mut state = ServerState::default();
         for seq in 0..3 {
             let next = build(seq, "app", BuildStatus::Building);
-            for change in state.finish(&next, Ok(None), NOW) {
+            for change in state.finish(&next, Ok(ImageContent::default()), NOW) {
                 state.apply(change);
             }
         }
@@ -349,7 +379,7 @@ mod tests {
                         let name = format!("i{name}");
                         vec![StateChange::Build(build(state.next_seq(), &name, BuildStatus::Building))]
                     }
-                    (2, Some(b)) if b.status.is_active() => state.finish(&b, Ok(None), NOW),
+                    (2, Some(b)) if b.status.is_active() => state.finish(&b, Ok(ImageContent::default()), NOW),
                     (3, Some(b)) if b.status.is_active() => {
                         state.finish(&b, Err(String::new()), NOW)
                     }

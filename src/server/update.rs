@@ -1,5 +1,7 @@
 //! `PATCH /images`: renames, moves and visibility of images.
 
+use std::sync::Arc;
+
 use axum::http::StatusCode;
 use axum::response::Response;
 use serde_json::Value;
@@ -11,11 +13,13 @@ use super::location::{Location, from_wire, resolve_reference, to_wire};
 use super::model::{StoredBuild, StoredImage, StoredVisibility};
 use super::state::{ServerState, StateChange};
 use super::transfer::quota_text;
+use super::unpublish;
 use crate::api::wire::{
     ImageSnapshot, ImageUpdate, UpdateError, UpdateImagesRequest, UpdateImagesResponse,
     UpdateResult, UpdateSet, UpdateSource,
 };
 use crate::base::name::{ImageName, NameError, Owner};
+use crate::base::reference::OciDigest;
 
 /// Maximum number of updates in one request.
 const MAX_UPDATES: usize = 100;
@@ -27,28 +31,35 @@ struct PlannedUpdate {
     changes: Vec<StateChange>,
 }
 
+impl PlannedUpdate {
+    /// Returns the digest of an image that moves to another location, if the registry has it.
+    fn moved_digest(&self) -> Option<OciDigest> {
+        let moves = self.before.location != self.after.location;
+        self.before.content.digest.filter(|_| moves)
+    }
+}
+
 /// `PATCH /images`. Each update is made or refused by itself, in order, so that an image may move to a
 /// location that an earlier update has left. A dry run does the same on a copy of the state.
-pub(super) fn update(app: &App, payload: &[u8]) -> Result<Response, Refusal> {
+pub(super) async fn update(app: &Arc<App>, payload: &[u8]) -> Result<Response, Refusal> {
     let map = object(payload)?;
     check_shape(map.get("updates"))?;
     let request: UpdateImagesRequest = typed(map, &[("dryRun", "dry_run")])?;
     if request.mode != "explicit" {
         return Err(Refusal::invalid("mode", "must be `explicit`"));
     }
-    let mut store = app.store();
-    let mut copy = request.dry_run.then(|| store.state().clone());
+    let mut copy = request.dry_run.then(|| app.store().state().clone());
     let mut results = Vec::new();
-    for ImageUpdate { source, set } in request.updates {
-        let state = copy.as_ref().unwrap_or_else(|| store.state());
-        let planned = plan(state, app.quota(), &source, &set)
-            .and_then(|planned| check_admin(app.rules.admin, planned));
+    for update in request.updates {
+        let planned = match &mut copy {
+            Some(copy) => plan(app, copy, &update).inspect(|planned| {
+                planned.changes.iter().cloned().for_each(|change| copy.apply(change));
+            }),
+            None => make(app, &update).await?,
+        };
+        let ImageUpdate { source, .. } = update;
         let result = match planned {
-            Ok(PlannedUpdate { before, after, changes }) => {
-                match &mut copy {
-                    Some(copy) => changes.into_iter().for_each(|change| copy.apply(change)),
-                    None => store.commit(changes)?,
-                }
+            Ok(PlannedUpdate { before, after, .. }) => {
                 let (before, after) = (Some(shown(&before)), Some(shown(&after)));
                 UpdateResult { source: Some(source), success: true, before, after, error: None }
             }
@@ -65,6 +76,76 @@ pub(super) fn update(app: &App, payload: &[u8]) -> Result<Response, Refusal> {
     let success = results.iter().all(|result| result.success);
     let answer = UpdateImagesResponse { success, dry_run: request.dry_run, results };
     reply(StatusCode::OK, &answer)
+}
+
+/// Makes an update.
+///
+/// If the image moves in the registry, its new tag is written first, then the state changes, then the old
+/// tag is removed. A note in the state says from the start that the new tag is to be removed, and the
+/// commit of the move replaces it by one for the old tag. So after a crash at any point the next
+/// start removes the tag that no image has (`unpublish`).
+async fn make(
+    app: &Arc<App>,
+    update: &ImageUpdate,
+) -> Result<Result<PlannedUpdate, UpdateError>, Refusal> {
+    let planned = plan(app, app.store().state(), update);
+    let moves = planned.as_ref().is_ok_and(|planned| planned.moved_digest().is_some());
+    let (Some(registry), Ok(PlannedUpdate { after, .. }), true) = (&app.registry, &planned, moves)
+    else {
+        return commit(app, update, None);
+    };
+    let _lock = registry.lock(&after.location).await;
+    let (from, digest, to) = {
+        let mut store = app.store();
+        let planned = match plan(app, store.state(), update) {
+            Ok(planned) => planned,
+            Err(error) => return Ok(Err(error)),
+        };
+        let to = planned.after.location.clone();
+        let Some(digest) = planned.moved_digest().filter(|_| to == after.location) else {
+            return Ok(Err(changed()));
+        };
+        store.commit(vec![StateChange::Unpublish(to.clone())])?;
+        (planned.before.location, digest, to)
+    };
+    let result = match registry.retag(&from, digest, &to).await {
+        Ok(()) => commit(app, update, Some((digest, &to))),
+        Err(message) => Ok(Err(UpdateError { code: "registry_error".to_owned(), message })),
+    };
+    let obsolete = if matches!(result, Ok(Ok(_))) { from } else { to };
+    unpublish::spawn(app, obsolete);
+    result
+}
+
+/// Plans an update and commits it. `moved` are the digest and the new location of an image that was moved
+/// in the registry.
+fn commit(
+    app: &App,
+    update: &ImageUpdate,
+    moved: Option<(OciDigest, &Location)>,
+) -> Result<Result<PlannedUpdate, UpdateError>, Refusal> {
+    let mut store = app.store();
+    let planned = match plan(app, store.state(), update) {
+        Ok(planned) => planned,
+        Err(error) => return Ok(Err(error)),
+    };
+    let expected = if app.registry.is_some() { planned.moved_digest() } else { None };
+    if expected != moved.map(|(digest, _)| digest) {
+        return Ok(Err(changed()));
+    }
+    let mut changes = planned.changes.clone();
+    if let Some((_, to)) = moved {
+        changes.push(StateChange::Unpublished(to.clone()));
+        changes.push(StateChange::Unpublish(planned.before.location.clone()));
+    }
+    store.commit(changes)?;
+    Ok(Ok(planned))
+}
+
+/// Returns the error for an image that changed while it was moved.
+fn changed() -> UpdateError {
+    let message = "The image has changed meanwhile. Repeat the update.".to_owned();
+    UpdateError { code: "conflict".to_owned(), message }
 }
 
 /// Checks the errors for which a request is refused as a whole.
@@ -99,6 +180,15 @@ fn check_shape(updates: Option<&Value>) -> Result<(), Refusal> {
 }
 
 fn plan(
+    app: &App,
+    state: &ServerState,
+    ImageUpdate { source, set }: &ImageUpdate,
+) -> Result<PlannedUpdate, UpdateError> {
+    let planned = plan_as_admin(state, app.quota(), source, set)?;
+    check_admin(app.rules.admin, planned)
+}
+
+fn plan_as_admin(
     state: &ServerState,
     quota: Option<u32>,
     source: &UpdateSource,

@@ -1,18 +1,19 @@
-//! Runs builds, each in a task: checks the build, waits for the build time, and stores the result.
+//! Runs builds, each in a task: checks the build or copies the image, waits for the build time, and stores
+//! the result.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::app::App;
-use super::model::{BuildStatus, StoredBuild, StoredOrigin};
+use super::model::{BuildStatus, ImageContent, StoredBuild, StoredOrigin};
 use super::state::{ServerState, StateChange};
-use super::{builder, upload};
+use super::{builder, mirror, unpublish, upload};
 use crate::base::name::BuildId;
 
 /// Delay before a failed write of a result is repeated.
 const WRITE_RETRY_DELAY: Duration = Duration::from_secs(1);
 
-/// Resumes the builds that were running when the server stopped.
+/// Resumes the builds that were running when the server stopped, and the removals.
 pub(super) fn resume(app: &Arc<App>) {
     let running =
         |build: &&StoredBuild| matches!(build.status, BuildStatus::Pending | BuildStatus::Building);
@@ -22,6 +23,7 @@ pub(super) fn resume(app: &Arc<App>) {
     drop(store);
     // The oldest first.
     ids.iter().rev().for_each(|id| spawn(app, id));
+    unpublish::resume(app);
 }
 
 /// Deletes contexts that no build needs, and uploads that a crash interrupted.
@@ -47,15 +49,26 @@ pub(super) fn spawn(app: &Arc<App>, id: &BuildId) {
 }
 
 async fn run(app: &Arc<App>, id: &BuildId) {
+    let _turn = mirror::wait_for_turn(app, id).await;
     let Some(build) = begin(app, id).await else { return };
-    let result = match (configured_failure(app, &build), &build.origin) {
+    let mut copied = None;
+    let mut result = match (configured_failure(app, &build), &build.origin) {
         (Some(message), _) => Err(message),
-        (None, StoredOrigin::Transfer { .. }) => Ok(None),
+        (None, StoredOrigin::Transfer { source }) => {
+            let copy = mirror::copy(app, &build, source).await;
+            copy.map(|image| copied = image).map(|()| ImageContent::default())
+        }
         (None, StoredOrigin::Context { uploaded, .. }) => {
-            builder::check(app, &build).await.map(|()| *uploaded)
+            let checked = builder::check(app, &build).await;
+            checked.map(|()| ImageContent { size: *uploaded, ..ImageContent::default() })
         }
     };
     tokio::time::sleep(app.build_time).await;
+    // Held until the state has the image.
+    let mut _lock = None;
+    if let Some(copied) = &copied {
+        (result, _lock) = mirror::publish(app, &build, copied).await;
+    }
     commit(app, id, |store, build| store.finish(build, result.clone(), app.clock.now())).await;
     if matches!(build.origin, StoredOrigin::Context { .. }) {
         upload::delete_contexts(app, [id]);

@@ -51,8 +51,9 @@ const INPUTS: &[InputCase] = &[
 const CACHES: [&str; 2] = ["StatCache", "RegistryCache"];
 
 /// Kinds that are attacked elsewhere: in `registry::credentials`, because it takes a registry that
-/// requires a token to read them, and in `work_folder`, because their names are digests.
-const ELSEWHERE: [&str; 2] = ["DockerConfig", "FileList"];
+/// requires a token to read them, in `work_folder`, because their names are digests, and in
+/// `server::registry_images`.
+const ELSEWHERE: [&str; 3] = ["DockerConfig", "FileList", "CertificateAuthorities"];
 
 /// The help if a `task.toml` is not a regular file: its folder is no task then.
 const NO_TASK: &str = "a task is a folder with task.toml";

@@ -43,6 +43,8 @@ mod manifests;
 mod many;
 mod merge;
 mod mirrors;
+#[cfg(target_os = "linux")]
+mod mirrors_for_real;
 mod moby;
 #[cfg(target_os = "linux")]
 mod narrowed;

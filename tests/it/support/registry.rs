@@ -12,17 +12,50 @@ use tempfile::TempDir;
 
 use super::wait_until;
 
+/// Name and password of the only user of a protected registry.
+pub(crate) const REGISTRY_USER: (&str, &str) = ("ann", "p4ss-W0rd");
+
+/// The user in the form of Apache's `htpasswd -B`.
+const HTPASSWD: &str = "ann:$2y$05$abcdefghijklmnopqrstuu7owP.Ynym8H8SHoXlMTQO4h70OEm/fi\n";
+
 /// A registry, empty at first. It is killed when dropped.
 pub(crate) struct Registry {
     dir: TempDir,
     child: Child,
     /// Address, such as `127.0.0.1:40123`.
     pub(crate) address: String,
+    is_protected: bool,
+    /// Folder of its password file.
+    further: Option<TempDir>,
 }
 
 impl Registry {
     /// Returns `None`, with a message, if a tool is missing.
     pub(crate) fn start() -> Option<Self> {
+        Self::start_with(&json!({}))
+    }
+
+    /// Starts a registry that requires the name and password of [`REGISTRY_USER`].
+    pub(crate) fn protected() -> Option<Self> {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("htpasswd");
+        fs::write(&path, HTPASSWD).unwrap();
+        let auth = json!({"htpasswd": {"realm": "test", "path": path}});
+        let mut registry = Self::start_with(&json!({"auth": auth}))?;
+        registry.is_protected = true;
+        registry.further = Some(dir);
+        Some(registry)
+    }
+
+    /// Starts a registry with HTTPS, by a certificate for 127.0.0.1 and its key.
+    pub(crate) fn with_certificate(certificate: &Path, key: &Path) -> Option<Self> {
+        let tls = json!({"certificate": certificate, "key": key});
+        let http = json!({"addr": "127.0.0.1:0", "tls": tls});
+        Self::start_with(&json!({"http": http}))
+    }
+
+    /// Starts a registry with further settings.
+    fn start_with(settings: &Value) -> Option<Self> {
         let missing = ["docker-registry", "skopeo"].into_iter().find(|tool| {
             let version = Command::new(tool).arg("--version").stdout(Stdio::null()).status();
             !version.is_ok_and(|status| status.success())
@@ -36,12 +69,16 @@ impl Registry {
             return None;
         }
         let dir = tempfile::tempdir().unwrap();
-        let config = json!({
+        let storage = json!({"rootdirectory": dir.path().join("data")});
+        let mut config = json!({
             "version": "0.1",
-            "log": {"level": "info", "accesslog": {"disabled": true}},
-            "storage": {"filesystem": {"rootdirectory": dir.path().join("data")}},
+            "log": {"level": "info"},
+            "storage": {"filesystem": storage, "delete": {"enabled": true}},
             "http": {"addr": "127.0.0.1:0"},
         });
+        for (name, value) in settings.as_object().unwrap() {
+            config[name] = value.clone();
+        }
         // JSON is YAML.
         fs::write(dir.path().join("config.yml"), config.to_string()).unwrap();
         fs::write(
@@ -55,11 +92,12 @@ impl Registry {
             .arg("serve")
             .arg(dir.path().join("config.yml"))
             .stdin(Stdio::null())
-            .stdout(Stdio::null())
+            .stdout(fs::File::create(dir.path().join("requests")).unwrap())
             .stderr(fs::File::create(&log).unwrap())
             .spawn()
             .unwrap();
-        let mut registry = Self { dir, child, address: String::new() };
+        let (address, is_protected, further) = (String::new(), false, None);
+        let mut registry = Self { dir, child, address, is_protected, further };
         // The log contains the port.
         wait_until("the registry listens", || {
             let text = fs::read_to_string(&log).unwrap();
@@ -71,6 +109,45 @@ impl Registry {
             !registry.address.is_empty()
         });
         Some(registry)
+    }
+
+    /// Returns all requests so far, such as `HEAD /v2/app/manifests/1 404`.
+    pub(crate) fn requests(&self) -> Vec<String> {
+        let log = fs::read_to_string(self.dir.path().join("requests")).unwrap();
+        let request = |line: &str| {
+            let mut parts = line.split('"').skip(1);
+            let (line, answer) = (parts.next()?, parts.next()?);
+            let status = answer.split_whitespace().next()?;
+            Some(format!("{} {status}", line.strip_suffix(" HTTP/1.1")?))
+        };
+        log.lines().filter_map(request).collect()
+    }
+
+    /// Returns the manifest or index of an image as it is, read by skopeo. `None` if there is none.
+    pub(crate) fn raw(&self, image: &str) -> Option<Vec<u8>> {
+        let mut command = self.skopeo_command();
+        command.args(["inspect", "--raw", "--tls-verify=false"]);
+        match (self.is_protected, REGISTRY_USER) {
+            (true, (user, password)) => command.arg("--creds").arg(format!("{user}:{password}")),
+            (false, _) => command.arg("--no-creds"),
+        };
+        let output = command.arg(format!("docker://{}/{image}", self.address)).output().unwrap();
+        output.status.success().then_some(output.stdout)
+    }
+
+    /// Writes a file with the credentials for this registry, in the form of Docker's configuration.
+    pub(crate) fn write_credentials(&self, path: &Path) {
+        let (user, password) = REGISTRY_USER;
+        let auth = json!({"username": user, "password": password});
+        fs::write(path, json!({"auths": {&self.address: auth}}).to_string()).unwrap();
+    }
+
+    /// True if the registry has a blob, in any of its repositories.
+    pub(crate) fn has_blob(&self, digest: OciDigest) -> bool {
+        let digest = digest.to_string();
+        let digest = digest.strip_prefix("sha256:").unwrap();
+        let blobs = self.dir.path().join("data/docker/registry/v2/blobs/sha256");
+        blobs.join(&digest[..2]).join(digest).join("data").exists()
     }
 
     /// Creates an empty layout.
@@ -96,19 +173,30 @@ impl Registry {
     }
 
     fn skopeo(&self, options: &[&str], layout: &Layout, name: &str, image: &str) {
-        let mut command = Command::new("skopeo");
-        command.arg("--policy").arg(self.dir.path().join("policy.json"));
-        command.args(["copy", "--all", "--quiet", "--dest-tls-verify=false", "--dest-no-creds"]);
+        let mut command = self.skopeo_command();
+        command.args(["copy", "--all", "--quiet", "--dest-tls-verify=false"]);
+        match (self.is_protected, REGISTRY_USER) {
+            (true, (user, password)) => {
+                command.arg("--dest-creds").arg(format!("{user}:{password}"))
+            }
+            (false, _) => command.arg("--dest-no-creds"),
+        };
         command.args(options).arg(format!("oci:{}:{name}", layout.dir.display()));
         command.arg(format!("docker://{}/{image}", self.address));
+        let output = command.output().unwrap();
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{command:?}: {stderr}");
+    }
+
+    fn skopeo_command(&self) -> Command {
+        let mut command = Command::new("skopeo");
+        command.arg("--policy").arg(self.dir.path().join("policy.json"));
         command.env("CONTAINERS_REGISTRIES_CONF", self.dir.path().join("registries.conf"));
         command.envs(["HOME", "TMPDIR", "XDG_RUNTIME_DIR"].map(|name| (name, self.dir.path())));
         for name in ["HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"] {
             command.env_remove(name);
         }
-        let output = command.output().unwrap();
-        let stderr = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{command:?}: {stderr}");
+        command
     }
 }
 

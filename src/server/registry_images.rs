@@ -1,0 +1,297 @@
+//! The images in the registry behind the server: copies of other registries' images, renames and removals.
+//!
+//! Whoever writes or removes a tag holds the [lock](RegistryImages::lock) of its repository until the state
+//! says so too. Otherwise a removal, which looks up in the state which other images have the digest, could
+//! take one that was pushed and is not recorded yet.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
+
+use tokio::sync::{OwnedMutexGuard, Semaphore, SemaphorePermit};
+
+use super::error::ServerError;
+use super::location::Location;
+use super::model::ImageContent;
+use super::registry_config::ServerRegistryConfig;
+use crate::base::input::{self, InputKind};
+use crate::base::limit::Limit;
+use crate::base::name::Platform;
+use crate::base::reference::{OciDigest, RegistryRef};
+use crate::base::safe_text::escaped;
+use crate::registry::{
+    CopiedImage, Credentials, ImageCopier, Registries, RegistryConfig, RegistryError,
+    RegistryProtocol, TagRemoval,
+};
+
+/// Maximum number of images that are copied at the same time; the others wait.
+const MAX_COPIES: usize = 8;
+
+/// Rate limit of the server's own registry: none, in effect.
+const OWN_LIMIT: Limit = Limit { count: 10_000, window: Duration::from_secs(10) };
+
+/// Maximum number of concurrent requests to the server's own registry.
+const OWN_CONCURRENCY: usize = 32;
+
+/// Number of locks at which those without a holder are dropped.
+const MAX_IDLE_LOCKS: usize = 1000;
+
+type RepositoryLocks = HashMap<String, Weak<tokio::sync::Mutex<()>>>;
+
+/// Access to the images in the registry behind the server.
+#[derive(Debug)]
+pub(super) struct RegistryImages {
+    host: String,
+    copier: ImageCopier,
+    upstream: Registries,
+    copies: Semaphore,
+    locks: Mutex<RepositoryLocks>,
+}
+
+/// The lock of a repository, released when dropped.
+pub(super) type RepositoryGuard = OwnedMutexGuard<()>;
+
+impl RegistryImages {
+    /// Prepares the access. Nothing is sent yet.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the host is invalid, if a file cannot be read, or if TLS cannot be set up.
+    pub(super) fn open(config: &ServerRegistryConfig) -> Result<Self, ServerError> {
+        let host = host(&config.host)?;
+        let protocol = match (config.plain_http, &config.ca_file) {
+            (true, _) => RegistryProtocol::Http,
+            (false, Some(_)) => RegistryProtocol::Https,
+            (false, None) => RegistryProtocol::HttpsUnlessLoopback,
+        };
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let credentials = Credentials::from_files(config.auth_file.iter().cloned().collect(), path);
+        let own = RegistryConfig {
+            credentials,
+            limit: OWN_LIMIT,
+            concurrency: OWN_CONCURRENCY,
+            protocol,
+            authorities: config
+                .ca_file
+                .as_deref()
+                .map(authorities)
+                .transpose()?
+                .unwrap_or_default(),
+            ..RegistryConfig::default()
+        };
+        let upstream =
+            RegistryConfig { credentials: config.upstream.clone(), ..RegistryConfig::default() };
+        let connect = |config| {
+            Registries::new(config).map_err(|error| ServerError::Registry {
+                message: error.message,
+                help: "check --registry-ca and the CA certificates of the system".to_owned(),
+            })
+        };
+        Ok(Self {
+            host,
+            copier: ImageCopier::new(connect(own)?),
+            upstream: connect(upstream)?,
+            copies: Semaphore::new(MAX_COPIES),
+            locks: Mutex::default(),
+        })
+    }
+
+    /// Waits for a place among the images that are copied at the same time.
+    pub(super) async fn copy_slot(&self) -> Option<SemaphorePermit<'_>> {
+        self.copies.acquire().await.ok()
+    }
+
+    /// Locks the repository of a location; see the comment of this module.
+    pub(super) async fn lock(&self, location: &Location) -> RepositoryGuard {
+        let lock = {
+            let mut locks = self.locks.lock().unwrap_or_else(PoisonError::into_inner);
+            if locks.len() >= MAX_IDLE_LOCKS {
+                locks.retain(|_, lock| lock.strong_count() > 0);
+            }
+            let lock = locks.entry(location.repository()).or_default();
+            lock.upgrade().unwrap_or_else(|| {
+                let new = Arc::default();
+                *lock = Arc::downgrade(&new);
+                new
+            })
+        };
+        lock.lock_owned().await
+    }
+
+    /// Copies an image of another registry, or of this one, to a location: all but its tag.
+    ///
+    /// # Errors
+    ///
+    /// Fails with a reason for the build, in one line without secrets.
+    pub(super) async fn copy(
+        &self,
+        source: &str,
+        platform: Option<Platform>,
+        to: &Location,
+    ) -> Result<CopiedImage, String> {
+        let from: RegistryRef = source.parse().map_err(|error: crate::base::name::NameError| {
+            format!("{}; {}", error.message, error.help)
+        })?;
+        let to = self.reference(to)?;
+        let source =
+            if from.registry() == self.host { self.copier.destination() } else { &self.upstream };
+        let copied = self.copier.copy(source, &from, platform, &to, &|_| ()).await;
+        copied.map_err(|error| reason(&error))
+    }
+
+    /// Writes the tag of a copied image. The caller holds the lock of the repository.
+    ///
+    /// # Errors
+    ///
+    /// Fails with a reason, as [`RegistryImages::copy`] does.
+    pub(super) async fn publish(&self, copied: &CopiedImage) -> Result<ImageContent, String> {
+        self.copier.publish(copied, &|_| ()).await.map_err(|error| reason(&error))?;
+        let digest = Some(copied.digest());
+        Ok(ImageContent { size: Some(copied.size), digest, children: copied.children.clone() })
+    }
+
+    /// Gives the image with a digest a further tag, at `to`: its blobs are mounted there, and its manifest
+    /// is written. The caller holds the lock of the repository of `to`.
+    ///
+    /// # Errors
+    ///
+    /// Fails with a reason, as [`RegistryImages::copy`] does.
+    pub(super) async fn retag(
+        &self,
+        from: &Location,
+        digest: OciDigest,
+        to: &Location,
+    ) -> Result<(), String> {
+        let source = format!("{}/{}@{digest}", self.host, from.repository());
+        let copied = self.copy(&source, None, to).await?;
+        self.publish(&copied).await.map(|_| ())
+    }
+
+    /// Removes the tag of a location. `is_shared` tells whether another image of the repository has the
+    /// digest. The caller holds the lock of the repository.
+    ///
+    /// # Errors
+    ///
+    /// Fails with a reason, as [`RegistryImages::copy`] does.
+    pub(super) async fn remove(
+        &self,
+        location: &Location,
+        is_shared: impl FnOnce(OciDigest) -> bool,
+    ) -> Result<TagRemoval, String> {
+        let reference = self.reference(location)?;
+        let removal = self.copier.destination().remove_tag(&reference, is_shared, &|_| ()).await;
+        removal.map_err(|error| reason(&error))
+    }
+
+    /// Returns the digest that the registry has at a location, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// Fails with a reason, as [`RegistryImages::copy`] does.
+    #[expect(dead_code, reason = "an engine asks whether a build was pushed before a crash")]
+    pub(super) async fn digest_of(&self, location: &Location) -> Result<Option<OciDigest>, String> {
+        let reference = self.reference(location)?;
+        let digest = self.copier.destination().digest_of(&reference, &|_| ()).await;
+        digest.map_err(|error| reason(&error))
+    }
+
+    /// Returns the reference of a location in the registry.
+    fn reference(&self, location: &Location) -> Result<RegistryRef, String> {
+        let reference = format!("{}/{}:{}", self.host, location.repository(), location.tag);
+        reference.parse().map_err(|error: crate::base::name::NameError| {
+            format!("the registry cannot have the image {reference}: {}", error.message)
+        })
+    }
+}
+
+/// Returns the checked host of the registry.
+fn host(text: &str) -> Result<String, ServerError> {
+    let parsed = format!("{text}/image").parse::<RegistryRef>();
+    match parsed {
+        Ok(reference) if reference.repository() == "image" => Ok(reference.registry().to_owned()),
+        _ => Err(ServerError::Registry {
+            message: format!("`{}` is not the host of a registry", escaped(text)),
+            help: "write a host with a dot or a port, without a path: 127.0.0.1:5000".to_owned(),
+        }),
+    }
+}
+
+fn authorities(path: &Path) -> Result<Vec<u8>, ServerError> {
+    input::read(path, InputKind::CertificateAuthorities).map_err(|error| ServerError::Registry {
+        message: format!("{} cannot be read: {error}", path.display()),
+        help: "name a PEM file with the certificate of the registry's CA".to_owned(),
+    })
+}
+
+/// Returns the reason of a failure for a build. Its parts are one line, without secrets.
+fn reason(error: &RegistryError) -> String {
+    format!("{error}; {}", error.help)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(host: &str, ca_file: Option<&Path>) -> ServerRegistryConfig {
+        ServerRegistryConfig {
+            host: host.to_owned(),
+            auth_file: None,
+            ca_file: ca_file.map(Path::to_owned),
+            plain_http: false,
+            upstream: Credentials::none(),
+        }
+    }
+
+    #[test]
+    fn the_host_is_checked() {
+        for good in ["127.0.0.1:5000", "localhost", "Registry.example", "[::1]:5000"] {
+            let images = RegistryImages::open(&config(good, None)).unwrap();
+            assert_eq!(images.host, good.to_lowercase());
+        }
+        for bad in ["", "registry", "https://r.example", "r.example/path", "r.example:0", "a b"] {
+            let error = RegistryImages::open(&config(bad, None)).unwrap_err();
+            assert!(error.to_string().contains("is not the host of a registry"), "{error}");
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_ca_file_that_has_no_certificates_is_an_error() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = |name: &str| dir.path().join(name);
+        std::fs::write(path("text"), "no certificate").unwrap();
+        let large = std::fs::File::create(path("large")).unwrap();
+        large.set_len(1 << 40).unwrap();
+        assert!(std::process::Command::new("mkfifo").arg(path("fifo")).status().unwrap().success());
+        std::os::unix::fs::symlink("/dev/zero", path("zero")).unwrap();
+        for (name, expected) in [
+            ("missing", "No such file"),
+            ("text", "it has none"),
+            ("large", "at most"),
+            ("fifo", "it is a FIFO"),
+            ("zero", "it is a device"),
+        ] {
+            let error = RegistryImages::open(&config("localhost", Some(&path(name)))).unwrap_err();
+            assert!(error.to_string().contains(expected), "{name}: {error}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_repository_is_locked_for_all_its_tags() {
+        let images = RegistryImages::open(&config("localhost", None)).unwrap();
+        let location = |name: &str, tag: &str| Location {
+            owner: crate::base::name::Owner::Personal,
+            name: name.parse().unwrap(),
+            tag: tag.parse().unwrap(),
+        };
+        let guard = images.lock(&location("app", "1")).await;
+        images.lock(&location("other", "1")).await;
+        let second_tag = location("app", "2");
+        let waiting = images.lock(&second_tag);
+        let waiting = tokio::time::timeout(Duration::from_millis(1), waiting);
+        assert!(waiting.await.is_err());
+        drop(guard);
+        images.lock(&second_tag).await;
+    }
+}

@@ -1,0 +1,59 @@
+//! Removes the tags of deleted and moved images from the registry behind the server.
+//!
+//! The state changes first, and notes in the same commit that the tag is to be removed
+//! ([`StateChange::Unpublish`]). The note stays until the registry has removed it. So the removal survives
+//! a crash and an unreachable registry: the next start, or the next attempt, completes it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::app::App;
+use super::location::Location;
+use super::registry_images::RegistryImages;
+use super::state::StateChange;
+
+/// Delay before a failed removal is repeated.
+const RETRY_DELAY: Duration = Duration::from_secs(30);
+
+/// Resumes the removals that the server has not completed.
+pub(super) fn resume(app: &Arc<App>) {
+    let pending: Vec<Location> = app.store().state().unpublished().cloned().collect();
+    pending.into_iter().for_each(|location| spawn(app, location));
+}
+
+/// Removes the tag of a location in the background, if the state has noted that. Without a registry the
+/// note waits for a start with one.
+pub(super) fn spawn(app: &Arc<App>, location: Location) {
+    if app.registry.is_none() {
+        return;
+    }
+    let app = Arc::clone(app);
+    app.tasks.clone().spawn(async move {
+        let stopping = app.stopping.clone();
+        stopping.run_until_cancelled(run(&app, &location)).await;
+    });
+}
+
+async fn run(app: &App, location: &Location) {
+    let Some(registry) = &app.registry else { return };
+    while !attempt(app, registry, location).await {
+        tokio::time::sleep(RETRY_DELAY).await;
+    }
+}
+
+/// Returns true if nothing is left to do.
+async fn attempt(app: &App, registry: &RegistryImages, location: &Location) -> bool {
+    let _lock = registry.lock(location).await;
+    {
+        let store = app.store();
+        if !store.state().unpublished().any(|noted| noted == location) {
+            return true;
+        }
+    }
+    // Meanwhile there may be a new image: then the tag is its own.
+    let is_taken = app.store().state().image(location).is_some();
+    let is_shared = |digest| app.store().state().has_digest_beside(location, digest);
+    // A registry that does not delete keeps the image. To ask it again would not help.
+    let is_done = is_taken || registry.remove(location, is_shared).await.is_ok();
+    is_done && app.store().commit(vec![StateChange::Unpublished(location.clone())]).is_ok()
+}
