@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::Mutex;
 
 use super::calls::{BlobUpload, UploadError, UploadTarget};
-use super::content::Descriptor;
+use super::content::BlobDescriptor;
 use super::error::{RegistryError, RegistryErrorKind, RegistryFailure};
 use super::registries::Registries;
 use super::retry;
@@ -69,7 +69,7 @@ impl BlobRoute<'_> {
     /// says.
     pub(super) async fn copy(
         &self,
-        blob: Descriptor,
+        blob: BlobDescriptor,
         observer: ObserverRef<'_>,
     ) -> Result<(), RegistryError> {
         let sender = &self.destination.session.sender;
@@ -90,7 +90,11 @@ impl BlobRoute<'_> {
         }
     }
 
-    async fn attempt(&self, blob: Descriptor, observer: ObserverRef<'_>) -> Result<(), BlobError> {
+    async fn attempt(
+        &self,
+        blob: BlobDescriptor,
+        observer: ObserverRef<'_>,
+    ) -> Result<(), BlobError> {
         let at_source = |failure| BlobError { error: self.at_source(failure), is_transient: false };
         let at_destination =
             |failure| BlobError { error: self.at_destination(failure), is_transient: false };

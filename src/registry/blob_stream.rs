@@ -12,7 +12,7 @@ use reqwest::Response;
 use sha2::{Digest as _, Sha256};
 use tokio::time::timeout;
 
-use super::content::Descriptor;
+use super::content::BlobDescriptor;
 use super::error::{RegistryErrorKind, RegistryFailure, shorten, without_secrets};
 use super::throttle::lock;
 use crate::base::reference::OciDigest;
@@ -26,7 +26,7 @@ pub(super) struct BlobDownload {
     source: BlobSource,
     /// Host of the registry, for messages.
     host: String,
-    expected: Descriptor,
+    expected: BlobDescriptor,
     hasher: Sha256,
     received: u64,
     /// The last chunk that arrived. It is passed on once the next one, or the end, has arrived: so the last
@@ -75,18 +75,18 @@ impl BlobMonitor {
 
 impl BlobDownload {
     /// Begins with the head of a successful `response` of `host`.
-    pub(super) fn new(response: Response, host: String, expected: Descriptor) -> Self {
+    pub(super) fn new(response: Response, host: String, expected: BlobDescriptor) -> Self {
         Self::from_source(BlobSource::Registry(response), host, expected)
     }
 
     /// Returns a small blob of this process, to be uploaded as if it were downloaded.
-    pub(super) fn of_bytes(bytes: &'static [u8]) -> (Self, Descriptor) {
-        let blob = Descriptor { digest: OciDigest::of(bytes), size: bytes.len() as u64 };
+    pub(super) fn of_bytes(bytes: &'static [u8]) -> (Self, BlobDescriptor) {
+        let blob = BlobDescriptor { digest: OciDigest::of(bytes), size: bytes.len() as u64 };
         let source = BlobSource::Memory(Some(Bytes::from_static(bytes)));
         (Self::from_source(source, "imgplan".to_owned(), blob), blob)
     }
 
-    fn from_source(source: BlobSource, host: String, expected: Descriptor) -> Self {
+    fn from_source(source: BlobSource, host: String, expected: BlobDescriptor) -> Self {
         let (hasher, monitor) = (Sha256::new(), BlobMonitor::default());
         Self { source, host, expected, hasher, received: 0, held: None, monitor }
     }
@@ -174,7 +174,7 @@ mod tests {
         let chunks: Vec<io::Result<String>> = chunks.iter().map(|c| Ok((*c).to_owned())).collect();
         let body = Body::wrap_stream(stream::iter(chunks));
         let response = axum::http::Response::new(body).into();
-        let expected = Descriptor { digest: OciDigest::of(expected.as_bytes()), size };
+        let expected = BlobDescriptor { digest: OciDigest::of(expected.as_bytes()), size };
         let download = BlobDownload::new(response, "a.example".to_owned(), expected);
         let monitor = download.monitor();
         let mut stream = Box::pin(download.into_stream());

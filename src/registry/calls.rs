@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use super::authorization::Authorization;
 use super::blob_stream::{BlobDownload, BlobMonitor};
 use super::challenge::RepositoryAccess;
-use super::content::{self, Descriptor, ParsedManifest};
+use super::content::{self, BlobDescriptor, ParsedManifest};
 use super::error::{self, RegistryErrorKind, RegistryFailure, without_secrets};
 use super::header;
 use super::message::{RegistryResponse, RequestBody};
@@ -179,7 +179,7 @@ impl RegistrySession {
     pub(super) async fn pull_blob(
         &self,
         image: &RegistryRef,
-        blob: Descriptor,
+        blob: BlobDescriptor,
         observer: ObserverRef<'_>,
     ) -> Result<BlobDownload, RegistryFailure> {
         let url = self.protocol.blob_url(image, blob.digest);
@@ -236,7 +236,7 @@ impl RegistrySession {
         &self,
         image: &RegistryRef,
         target: UploadTarget,
-        blob: Descriptor,
+        blob: BlobDescriptor,
         download: BlobDownload,
         observer: ObserverRef<'_>,
     ) -> Result<(), UploadError> {
@@ -274,7 +274,7 @@ impl RegistrySession {
 /// The parts of an upload that judge its response.
 struct UploadOutcome<'a> {
     host: &'a str,
-    blob: Descriptor,
+    blob: BlobDescriptor,
     secrets: Vec<&'a str>,
     permit: &'a SendPermit<'a>,
 }
@@ -357,7 +357,7 @@ fn upload_target(response: &RegistryResponse) -> Result<UploadTarget, RegistryFa
 
 fn upload_request(
     url: Url,
-    blob: Descriptor,
+    blob: BlobDescriptor,
     download: BlobDownload,
     authorization: Option<&Authorization>,
 ) -> Request {

@@ -20,7 +20,7 @@ const MAX_ENTRIES: usize = 1000;
 
 /// A blob or a manifest, with the size that its content must have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Descriptor {
+pub(super) struct BlobDescriptor {
     pub(super) digest: OciDigest,
     /// Size in bytes.
     pub(super) size: u64,
@@ -31,9 +31,9 @@ pub(super) struct Descriptor {
 pub(super) enum ManifestContent {
     /// The configuration of an image and its layers, each blob once. Layers that must not be distributed
     /// are left out: a copy has only their descriptors, with the URLs from which clients fetch them.
-    Image(Vec<Descriptor>),
+    Image(Vec<BlobDescriptor>),
     /// An index of manifests; each once.
-    Index(Vec<Descriptor>),
+    Index(Vec<BlobDescriptor>),
 }
 
 /// A parsed manifest or index.
@@ -120,18 +120,18 @@ impl DescriptorBody {
         self.media_type.as_deref().is_some_and(|kind| FOREIGN_LAYERS.contains(&kind))
     }
 
-    fn descriptor(&self) -> Result<Descriptor, &'static str> {
+    fn descriptor(&self) -> Result<BlobDescriptor, &'static str> {
         let digest = self.digest.parse();
         let digest = digest.map_err(|_| "the manifest has a digest that is not of SHA-256")?;
-        Ok(Descriptor { digest, size: self.size })
+        Ok(BlobDescriptor { digest, size: self.size })
     }
 }
 
 /// Returns the descriptors, each once.
 fn distinct(
-    descriptors: impl Iterator<Item = Result<Descriptor, &'static str>>,
-) -> Result<Vec<Descriptor>, &'static str> {
-    let mut distinct: Vec<Descriptor> = Vec::new();
+    descriptors: impl Iterator<Item = Result<BlobDescriptor, &'static str>>,
+) -> Result<Vec<BlobDescriptor>, &'static str> {
+    let mut distinct: Vec<BlobDescriptor> = Vec::new();
     for descriptor in descriptors {
         let descriptor = descriptor?;
         match distinct.iter().find(|known| known.digest == descriptor.digest) {
@@ -158,8 +158,8 @@ mod tests {
         json!({"mediaType": kind, "digest": OciDigest::of(name.as_bytes()), "size": size})
     }
 
-    fn of(name: &str, size: u64) -> Descriptor {
-        Descriptor { digest: OciDigest::of(name.as_bytes()), size }
+    fn of(name: &str, size: u64) -> BlobDescriptor {
+        BlobDescriptor { digest: OciDigest::of(name.as_bytes()), size }
     }
 
     fn parsed(body: &Value, content_type: Option<&str>) -> Result<ParsedManifest, &'static str> {
@@ -228,7 +228,8 @@ mod tests {
             (two_sizes, None, "two sizes"),
             (negative, None, "not a manifest"),
             (json!({"config": image["config"], "layers": many}), None, "more than 1000"),
-            (json!([]), None, "not a manifest"),
+            (json!([]), None, "neither"),
+            (json!("x"), None, "not a manifest"),
         ] {
             let error = parsed(&body, content_type).unwrap_err();
             assert!(error.contains(expected), "{error}");

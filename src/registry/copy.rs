@@ -16,7 +16,7 @@ use tokio::sync::{OnceCell, Semaphore};
 use super::blob_copy::{BlobRoute, KnownBlobs};
 use super::calls::RawManifest;
 use super::choice::{self, Choice};
-use super::content::{Descriptor, ManifestContent};
+use super::content::{BlobDescriptor, ManifestContent};
 use super::error::{RegistryError, RegistryFailure};
 use super::registries::Registries;
 use super::throttle::lock;
@@ -201,7 +201,7 @@ impl CopyRun<'_> {
     }
 
     /// Copies a manifest of an index.
-    async fn child(&self, entry: Descriptor, depth: u32) -> Result<(), RegistryError> {
+    async fn child(&self, entry: BlobDescriptor, depth: u32) -> Result<(), RegistryError> {
         let BlobRoute { destination, to, .. } = &self.route;
         let name = entry.digest.to_string();
         let child = self.manifest(&name, Some(entry.digest)).await?;
@@ -217,10 +217,14 @@ impl CopyRun<'_> {
     }
 
     /// Copies the blobs of an image, unless the repository has its manifest.
-    async fn image(&self, digest: OciDigest, blobs: &[Descriptor]) -> Result<(), RegistryError> {
-        let cells: Vec<(Descriptor, Arc<OnceCell<()>>)> = {
+    async fn image(
+        &self,
+        digest: OciDigest,
+        blobs: &[BlobDescriptor],
+    ) -> Result<(), RegistryError> {
+        let cells: Vec<(BlobDescriptor, Arc<OnceCell<()>>)> = {
             let mut progress = lock(&self.progress);
-            let mut cell = |blob: &Descriptor| {
+            let mut cell = |blob: &BlobDescriptor| {
                 let known = progress.blobs.entry(blob.digest);
                 Arc::clone(&known.or_insert_with(|| (blob.size, Arc::default())).1)
             };
@@ -236,7 +240,7 @@ impl CopyRun<'_> {
     }
 
     /// Copies a blob, or waits until another manifest's copy of it has ended.
-    async fn blob(&self, blob: Descriptor, cell: &OnceCell<()>) -> Result<(), RegistryError> {
+    async fn blob(&self, blob: BlobDescriptor, cell: &OnceCell<()>) -> Result<(), RegistryError> {
         let copy = async || {
             let problem = "the copier was shut down";
             let closed = |_| self.route.at_destination(RegistryFailure::unexpected(problem));

@@ -35,6 +35,8 @@ mod window;
 mod wire;
 
 #[cfg(test)]
+mod copy_tests;
+#[cfg(test)]
 mod tests;
 
 pub(crate) use cache::RegistryCache;

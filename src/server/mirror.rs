@@ -1,7 +1,7 @@
 //! Transfers with a registry behind the server: real copies of images.
 
 use super::app::App;
-use super::model::{BuildStatus, ImageContent, StoredBuild, StoredOrigin};
+use super::model::{BuildStatus, StoredBuild, StoredContent, StoredOrigin};
 use super::registry_images::RepositoryGuard;
 use crate::base::name::BuildId;
 use crate::registry::CopiedImage;
@@ -40,8 +40,8 @@ pub(super) async fn publish(
     app: &App,
     build: &StoredBuild,
     copied: &CopiedImage,
-) -> (Result<ImageContent, String>, Option<RepositoryGuard>) {
-    let Some(registry) = &app.registry else { return (Ok(ImageContent::default()), None) };
+) -> (Result<StoredContent, String>, Option<RepositoryGuard>) {
+    let Some(registry) = &app.registry else { return (Ok(StoredContent::default()), None) };
     let lock = registry.lock(&build.location).await;
     let is_wanted = {
         let store = app.store();
@@ -49,6 +49,6 @@ pub(super) async fn publish(
         current.is_some_and(|current| current.status == BuildStatus::Building)
     };
     let content =
-        if is_wanted { registry.publish(copied).await } else { Ok(ImageContent::default()) };
+        if is_wanted { registry.publish(copied).await } else { Ok(StoredContent::default()) };
     (content, Some(lock))
 }

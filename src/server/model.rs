@@ -145,12 +145,12 @@ pub(super) struct StoredImage {
     pub(super) visibility: StoredVisibility,
     pub(super) pushed_at: UnixMillis,
     #[serde(flatten)]
-    pub(super) content: ImageContent,
+    pub(super) content: StoredContent,
 }
 
 /// The content of an image, as far as the server knows it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct ImageContent {
+pub(super) struct StoredContent {
     /// Size in bytes.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub(super) size: Option<u64>,

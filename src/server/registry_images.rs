@@ -13,7 +13,7 @@ use tokio::sync::{OwnedMutexGuard, Semaphore, SemaphorePermit};
 
 use super::error::ServerError;
 use super::location::Location;
-use super::model::ImageContent;
+use super::model::StoredContent;
 use super::registry_config::ServerRegistryConfig;
 use crate::base::input::{self, InputKind};
 use crate::base::limit::Limit;
@@ -145,10 +145,10 @@ impl RegistryImages {
     /// # Errors
     ///
     /// Fails with a reason, as [`RegistryImages::copy`] does.
-    pub(super) async fn publish(&self, copied: &CopiedImage) -> Result<ImageContent, String> {
+    pub(super) async fn publish(&self, copied: &CopiedImage) -> Result<StoredContent, String> {
         self.copier.publish(copied, &|_| ()).await.map_err(|error| reason(&error))?;
         let digest = Some(copied.digest());
-        Ok(ImageContent { size: Some(copied.size), digest, children: copied.children.clone() })
+        Ok(StoredContent { size: Some(copied.size), digest, children: copied.children.clone() })
     }
 
     /// Gives the image with a digest a further tag, at `to`: its blobs are mounted there, and its manifest
@@ -179,7 +179,8 @@ impl RegistryImages {
         location: &Location,
         is_shared: impl FnOnce(OciDigest) -> bool,
     ) -> Result<TagRemoval, String> {
-        let reference = self.reference(location)?;
+        // A registry cannot have what it has no name for, such as a team with upper case.
+        let Ok(reference) = self.reference(location) else { return Ok(TagRemoval::Removed) };
         let removal = self.copier.destination().remove_tag(&reference, is_shared, &|_| ()).await;
         removal.map_err(|error| reason(&error))
     }

@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 use super::index::{LocationEntry, LocationIndex};
 use super::location::Location;
 use super::model::{
-    ArtifactForm, BuildStatus, ImageContent, StoredBuild, StoredImage, StoredVisibility, UnixMillis,
+    ArtifactForm, BuildStatus, StoredBuild, StoredContent, StoredImage, StoredVisibility,
+    UnixMillis,
 };
 use crate::api::wire::ImageResponse;
 use crate::base::name::{BuildId, Owner};
@@ -174,7 +175,7 @@ impl ServerState {
     pub(super) fn finish(
         &self,
         build: &StoredBuild,
-        result: Result<ImageContent, String>,
+        result: Result<StoredContent, String>,
         now: UnixMillis,
     ) -> Vec<StateChange> {
         let mut build = StoredBuild { completed_at: Some(now), ..build.clone() };
@@ -268,9 +269,11 @@ mod tests {
         let mut state = ServerState::default();
         let first = build(0, "app", BuildStatus::Building);
         state.apply(StateChange::Build(first.clone()));
-        for change in
-            state.finish(&first, Ok(ImageContent { size: Some(7), ..ImageContent::default() }), NOW)
-        {
+        for change in state.finish(
+            &first,
+            Ok(StoredContent { size: Some(7), ..StoredContent::default() }),
+            NOW,
+        ) {
             state.apply(change);
         }
         state.apply(StateChange::Build(build(1, "other", BuildStatus::Failed)));
@@ -293,7 +296,7 @@ mod tests {
         }
         assert_eq!(statuses(&state, None), vec![vec!["app FAILED"]]);
         let good = build(2, "app", BuildStatus::Building);
-        for change in state.finish(&good, Ok(ImageContent::default()), NOW) {
+        for change in state.finish(&good, Ok(StoredContent::default()), NOW) {
             state.apply(change);
         }
         assert_eq!(statuses(&state, None), vec![vec!["app COMPLETED"]]);
@@ -305,7 +308,7 @@ mod tests {
         let mut first = build(0, "app", BuildStatus::Building);
         assert_eq!(state.effective(&first.location, None), StoredVisibility::Private);
         first.visibility = Some(StoredVisibility::Public);
-        for change in state.finish(&first, Ok(ImageContent::default()), NOW) {
+        for change in state.finish(&first, Ok(StoredContent::default()), NOW) {
             state.apply(change);
         }
         assert_eq!(state.effective(&first.location, None), StoredVisibility::Public);
@@ -316,11 +319,61 @@ mod tests {
     }
 
     #[test]
+    fn a_digest_is_shared_within_a_repository_only() {
+        let digest = |text: &str| OciDigest::of(text.as_bytes());
+        let location = |name: &str, tag: &str| Location {
+            owner: Owner::Personal,
+            name: name.parse().unwrap(),
+            tag: tag.parse().unwrap(),
+        };
+        let mut state = ServerState::default();
+        for (name, tag, own, child) in
+            [("app", "1", "a", "x"), ("app", "2", "a", "y"), ("b", "1", "b", "x")]
+        {
+            state.apply(StateChange::Image(StoredImage {
+                location: location(name, tag),
+                build: BuildId::new("b0").unwrap(),
+                visibility: StoredVisibility::Private,
+                pushed_at: NOW,
+                content: StoredContent {
+                    digest: Some(digest(own)),
+                    children: vec![digest(child)],
+                    size: None,
+                },
+            }));
+        }
+        for (name, tag, text, expected) in [
+            ("app", "1", "a", true),
+            ("app", "1", "y", true),
+            ("app", "1", "x", false),
+            ("b", "1", "x", false),
+            ("b", "2", "b", true),
+            ("b", "2", "x", true),
+            ("c", "1", "a", false),
+        ] {
+            let is_shared = state.has_digest_beside(&location(name, tag), digest(text));
+            assert_eq!(is_shared, expected, "{name}:{tag} {text}");
+        }
+    }
+
+    #[test]
+    fn a_removal_is_noted_until_it_is_made() {
+        let mut state = ServerState::default();
+        let location = build(0, "app", BuildStatus::Building).location;
+        state.apply(StateChange::Unpublish(location.clone()));
+        let mut copy = ServerState::default();
+        state.changes().for_each(|change| copy.apply(change));
+        assert_eq!(copy.unpublished().collect::<Vec<_>>(), [&location]);
+        copy.apply(StateChange::Unpublished(location));
+        assert_eq!(copy.unpublished().count(), 0);
+    }
+
+    #[test]
     fn changes_rebuild_the_state() {
         let mut state = ServerState::default();
         for seq in 0..3 {
             let next = build(seq, "app", BuildStatus::Building);
-            for change in state.finish(&next, Ok(ImageContent::default()), NOW) {
+            for change in state.finish(&next, Ok(StoredContent::default()), NOW) {
                 state.apply(change);
             }
         }
@@ -379,7 +432,7 @@ mod tests {
                         let name = format!("i{name}");
                         vec![StateChange::Build(build(state.next_seq(), &name, BuildStatus::Building))]
                     }
-                    (2, Some(b)) if b.status.is_active() => state.finish(&b, Ok(ImageContent::default()), NOW),
+                    (2, Some(b)) if b.status.is_active() => state.finish(&b, Ok(StoredContent::default()), NOW),
                     (3, Some(b)) if b.status.is_active() => {
                         state.finish(&b, Err(String::new()), NOW)
                     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::app::App;
-use super::model::{BuildStatus, ImageContent, StoredBuild, StoredOrigin};
+use super::model::{BuildStatus, StoredBuild, StoredContent, StoredOrigin};
 use super::state::{ServerState, StateChange};
 use super::{builder, mirror, unpublish, upload};
 use crate::base::name::BuildId;
@@ -56,11 +56,11 @@ async fn run(app: &Arc<App>, id: &BuildId) {
         (Some(message), _) => Err(message),
         (None, StoredOrigin::Transfer { source }) => {
             let copy = mirror::copy(app, &build, source).await;
-            copy.map(|image| copied = image).map(|()| ImageContent::default())
+            copy.map(|image| copied = image).map(|()| StoredContent::default())
         }
         (None, StoredOrigin::Context { uploaded, .. }) => {
             let checked = builder::check(app, &build).await;
-            checked.map(|()| ImageContent { size: *uploaded, ..ImageContent::default() })
+            checked.map(|()| StoredContent { size: *uploaded, ..StoredContent::default() })
         }
     };
     tokio::time::sleep(app.build_time).await;

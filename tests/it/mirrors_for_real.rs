@@ -301,10 +301,10 @@ fn a_rate_limit_of_the_source_is_waited_for() {
     assert_eq!(digest_in(&own, "prime/local/app:1"), Some(images.amd64));
     // A limit that lasts for hours is the reason of a failure.
     let front = Front::of(&source.address)
-        .instead(|seen| is_blob(seen).then(|| answer(429, &[("retry-after", "7200")], "")));
+        .instead(|seen| is_blob(seen).then(|| answer(429, &[("retry-after", "3600")], "")));
     push(&source, "other:1", "linux/amd64", "of another content");
     let reason = fails(&env, &format!("{}/other:1", front.address), "other:1");
-    assert!(reason.contains("asks to wait 7200 s") && reason.contains("docker login"), "{reason}");
+    assert!(reason.contains("asks to wait 3600 s") && reason.contains("docker login"), "{reason}");
 }
 
 /// Returns a response that ends in the middle of its body.
