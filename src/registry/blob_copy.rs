@@ -123,9 +123,10 @@ impl BlobRoute<'_> {
     ) -> Result<Option<UploadTarget>, RegistryFailure> {
         let (session, repository) = (&self.destination.session, self.to.repository());
         let is_same_registry = self.from.registry() == self.to.registry();
-        let from = match is_same_registry && self.from.repository() != repository {
-            true => Some(self.from.repository().to_owned()),
-            false => self.known.elsewhere(digest, repository),
+        let from = if is_same_registry && self.from.repository() != repository {
+            Some(self.from.repository().to_owned())
+        } else {
+            self.known.elsewhere(digest, repository)
         };
         let mount = from.as_deref().map(|from| (digest, from));
         let upload = match session.begin_upload(self.to, mount, observer).await {

@@ -317,10 +317,10 @@ impl UploadOutcome<'_> {
         // The status says enough if the body cannot be read.
         let _ = read_body(response, limits, &mut body).await;
         let answer = error::describe_response(status, &body, &self.secrets);
-        if status == 429 {
-            if let Some(wait) = self.permit.record_429(wait, &answer)? {
-                observer(Notice::RegistryPaused { registry: self.host.to_owned(), wait });
-            }
+        if status == 429
+            && let Some(wait) = self.permit.record_429(wait, &answer)?
+        {
+            observer(Notice::RegistryPaused { registry: self.host.to_owned(), wait });
         }
         let message = format!("{} answered {answer} to the blob {}", self.host, self.blob.digest);
         let kind = match status {

@@ -248,6 +248,6 @@ impl CopyRun<'_> {
             let _any = self.all_blobs.acquire().await.map_err(closed)?;
             self.route.copy(blob, self.observer).await
         };
-        cell.get_or_try_init(copy).await.map(|()| ())
+        cell.get_or_try_init(copy).await.copied()
     }
 }

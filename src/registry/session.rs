@@ -36,8 +36,11 @@ pub(super) struct RegistrySession {
     tokens: TokenCache,
     /// Challenges to expect, so that later requests are authenticated from the start: by registry and
     /// repository, or by registry alone if all its repositories have the same challenge.
-    challenges: Mutex<HashMap<(String, Option<String>, RepositoryAccess), Challenge>>,
+    challenges: Mutex<HashMap<ChallengeKey, Challenge>>,
 }
+
+/// A registry, a repository of it if its challenge is its own, and the access.
+type ChallengeKey = (String, Option<String>, RepositoryAccess);
 
 /// A request about an image.
 pub(super) struct ImageRequest<'a> {

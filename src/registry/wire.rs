@@ -97,7 +97,7 @@ impl From<TransientError> for AttemptError {
 /// The result of one exchange with a host.
 enum Exchange {
     Redirect(Url),
-    Response(RegistryResponse),
+    Response(Box<RegistryResponse>),
 }
 
 impl RequestSender {
@@ -163,7 +163,7 @@ impl RequestSender {
         let mut from_first_origin = true;
         for _ in 0..=MAX_REDIRECTS {
             match self.exchange(request, &url, from_first_origin, observer).await? {
-                Exchange::Response(response) => return Ok(response),
+                Exchange::Response(response) => return Ok(*response),
                 Exchange::Redirect(target) => {
                     from_first_origin = from_first_origin && target.origin() == first_origin;
                     url = target;
@@ -201,17 +201,20 @@ impl RequestSender {
             permit.record_success();
             return Ok(Exchange::Redirect(redirect_target(request, url, &headers)?));
         }
+        let retry_after = header::retry_after(&headers, Timestamp::now());
+        let mut answer = Box::new(RegistryResponse {
+            status: status.as_u16(),
+            headers,
+            body: Bytes::new(),
+            unread: None,
+            url: url.clone(),
+            from_first_origin,
+            secrets: secrets.iter().map(|secret| SecretString::from(*secret)).collect(),
+        });
         if request.leaves_body && status.is_success() {
             permit.record_success();
-            return Ok(Exchange::Response(RegistryResponse {
-                status: status.as_u16(),
-                headers,
-                body: Bytes::new(),
-                unread: Some(response),
-                url: url.clone(),
-                from_first_origin,
-                secrets: Vec::new(),
-            }));
+            answer.unread = Some(response);
+            return Ok(Exchange::Response(answer));
         }
         let body = match read(response, deadline).await {
             Ok(body) => body,
@@ -226,7 +229,6 @@ impl RequestSender {
             // The status of an error response says enough.
             Err(_) => Vec::new(),
         };
-        let retry_after = header::retry_after(&headers, Timestamp::now());
         let describe = || error::describe_response(status.as_u16(), &body, &secrets);
         if status == StatusCode::TOO_MANY_REQUESTS {
             return Err(rate_limited(&permit, &host.name, retry_after, &describe(), observer));
@@ -237,15 +239,8 @@ impl RequestSender {
             return Err(TransientError { status: Some(status), retry_after, ..error }.into());
         }
         permit.record_success();
-        Ok(Exchange::Response(RegistryResponse {
-            status,
-            headers,
-            body: body.into(),
-            unread: None,
-            url: url.clone(),
-            from_first_origin,
-            secrets: secrets.into_iter().map(SecretString::from).collect(),
-        }))
+        answer.body = body.into();
+        Ok(Exchange::Response(answer))
     }
 }
 

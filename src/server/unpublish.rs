@@ -18,7 +18,9 @@ const RETRY_DELAY: Duration = Duration::from_secs(30);
 /// Resumes the removals that the server has not completed.
 pub(super) fn resume(app: &Arc<App>) {
     let pending: Vec<Location> = app.store().state().unpublished().cloned().collect();
-    pending.into_iter().for_each(|location| spawn(app, location));
+    for location in pending {
+        spawn(app, location);
+    }
 }
 
 /// Removes the tag of a location in the background, if the state has noted that. Without a registry the

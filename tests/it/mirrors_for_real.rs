@@ -322,8 +322,8 @@ fn cut(bytes: usize) -> Response {
 #[test]
 fn a_broken_download_is_repeated_or_leaves_nothing() {
     let (Some(source), Some(own)) = (Registry::start(), Registry::start()) else { return };
-    let content: String = (0..60_000).map(|n| format!("{n:x} ")).collect();
-    let manifest = push(&source, "app:1", "linux/amd64", &content);
+    let numbers: Vec<String> = (0..60_000).map(|n| format!("{n:x}")).collect();
+    let manifest = push(&source, "app:1", "linux/amd64", &numbers.join(" "));
     let (layer, size) = (layer(&manifest), manifest["layers"][0]["size"].as_u64().unwrap());
     let path = format!("/blobs/{layer}");
     let broken = |count: usize| {
@@ -347,6 +347,8 @@ fn a_broken_download_is_repeated_or_leaves_nothing() {
     assert!(digest_in(&own, "prime/local/app:1").is_some() && own.has_blob(layer));
 }
 
+type Respond = Box<dyn Fn() -> Response + Send>;
+
 #[test]
 fn content_with_a_wrong_digest_is_not_pushed() {
     let (Some(source), Some(own)) = (Registry::start(), Registry::start()) else { return };
@@ -359,7 +361,7 @@ fn content_with_a_wrong_digest_is_not_pushed() {
         let body = stream::iter([Ok::<_, std::io::Error>(other(length))]);
         Response::new(Body::from_stream(body))
     };
-    let cases: [(Box<dyn Fn() -> Response + Send>, &str); 4] = [
+    let cases: [(Respond, &str); 4] = [
         (Box::new(move || answer(200, &[], other(size))), "sent bytes of the digest sha256:"),
         (Box::new(move || chunked(size + 1)), "more than its"),
         (Box::new(move || answer(200, &[], other(size - 1))), "bytes for the blob"),
