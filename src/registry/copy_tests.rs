@@ -139,10 +139,10 @@ async fn an_upload_is_repeated_after_transient_errors_only() {
         let fake = FakeServer::new(move |request| {
             let is_blob = request.line.contains("digest=");
             let errors = json!({"errors": [{"code": "X", "message": "details"}]});
-            match request.line.starts_with("PUT ") && is_blob {
-                true => Reply::json(status, &errors),
-                false => registries(request, "/v2/app/blobs/uploads/1"),
+            if request.line.starts_with("PUT ") && is_blob {
+                return Reply::json(status, &errors);
             }
+            registries(request, "/v2/app/blobs/uploads/1")
         });
         let error = copy(&fake).await.unwrap_err();
         assert!(error.message.contains(text), "{error}");
@@ -155,10 +155,10 @@ async fn an_upload_is_repeated_after_transient_errors_only() {
 async fn a_registry_that_changes_the_manifest_is_an_error() {
     let fake = FakeServer::new(|request| {
         let reply = registries(request, "/v2/app/blobs/uploads/1");
-        match request.line.ends_with("/manifests/1") && request.line.starts_with("PUT ") {
-            true => reply.header("docker-content-digest", &OciDigest::of(b"x").to_string()),
-            false => reply,
+        if request.line.starts_with("PUT ") && request.line.ends_with("/manifests/1") {
+            return reply.header("docker-content-digest", &OciDigest::of(b"x").to_string());
         }
+        reply
     });
     let error = copy(&fake).await.unwrap_err();
     assert!(error.message.contains("does not have the expected digest"), "{error}");
