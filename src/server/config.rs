@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use regex::Regex;
 
+use super::engine::config::EngineConfig;
 use super::fault::Fault;
 use crate::base::limit::ClassLimit;
 use crate::base::name::NameError;
@@ -50,6 +51,8 @@ pub struct ServerConfig {
     pub seed: u64,
     /// Pattern of `name:tag`; matching builds and transfers fail.
     pub fail: Option<Regex>,
+    /// The engine that makes the images.
+    pub engine: EngineConfig,
 }
 
 impl Default for ServerConfig {
@@ -71,6 +74,7 @@ impl Default for ServerConfig {
             faults: Vec::new(),
             seed: 0,
             fail: None,
+            engine: EngineConfig::default(),
         }
     }
 }

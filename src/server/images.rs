@@ -22,11 +22,11 @@ pub(super) fn list(app: &App, uri: &Uri) -> Result<Response, Refusal> {
         return Err(Refusal::forbidden("Only platform admins can list platform images"));
     }
     let paging = paging(&query)?;
-    let search = query.get("search").map(String::as_str);
+    let search = query.get("search").map(|text| app.form.stripped(text));
     let store = app.store();
     let state = store.state();
     let groups = state.listing(&owner, search).into_iter();
-    let page = page(groups, paging, |location| state.rows(location, app.form));
+    let page = page(groups, paging, |location| state.rows(location, &app.form));
     drop(store);
     let Page { data, total_count, offset, limit } = page;
     let rows = Page { data: data.into_iter().flatten().collect(), total_count, offset, limit };
@@ -45,7 +45,7 @@ fn owner(query: &std::collections::HashMap<String, String>) -> Result<Owner, Ref
 
 /// `DELETE /images/{name}/{tag}`: deletes the image and its ended builds, and cancels active builds.
 pub(super) fn delete(app: &App, name: &str, tag: &str, uri: &Uri) -> Result<Response, Refusal> {
-    let location = resolve(name, tag, &owner(&query(uri)?)?)?;
+    let location = resolve(app.form.stripped(name), tag, &owner(&query(uri)?)?)?;
     let mut store = app.store();
     let changes = deletion(store.state(), &location, app.clock.now());
     if changes.is_empty() {
@@ -54,10 +54,13 @@ pub(super) fn delete(app: &App, name: &str, tag: &str, uri: &Uri) -> Result<Resp
     if location.owner == Owner::Platform && !app.rules.admin {
         return Err(Refusal::forbidden("Only platform admins can delete platform images"));
     }
+    let active = store.state().builds_at(&location).filter(|build| build.status.is_active());
+    let active: Vec<BuildId> = active.map(|build| build.id.clone()).collect();
     let waiting = store.state().builds_at(&location).filter(|b| b.status == BuildStatus::Uploading);
     let contexts: Vec<BuildId> = waiting.map(|build| build.id.clone()).collect();
     store.commit(changes)?;
     drop(store);
+    app.cancellations.cancel(&active);
     // Most were never uploaded.
     delete_contexts(app, &contexts);
     let message = format!("Image {name}:{tag} deleted");

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::engine::BuiltImage;
 use super::index::{LocationEntry, LocationIndex};
 use super::location::Location;
 use super::model::{
@@ -146,12 +147,12 @@ impl ServerState {
     pub(super) fn finish(
         &self,
         build: &StoredBuild,
-        result: Result<Option<u64>, String>,
+        result: Result<BuiltImage, String>,
         now: UnixMillis,
     ) -> Vec<StateChange> {
         let mut build = StoredBuild { completed_at: Some(now), ..build.clone() };
         match result {
-            Ok(size) => {
+            Ok(BuiltImage { digest, size }) => {
                 build.status = BuildStatus::Completed;
                 let image = StoredImage {
                     location: build.location.clone(),
@@ -159,6 +160,7 @@ impl ServerState {
                     visibility: self.effective(&build.location, build.visibility),
                     pushed_at: now,
                     size,
+                    digest,
                 };
                 vec![StateChange::Build(build), StateChange::Image(image)]
             }
@@ -183,7 +185,7 @@ impl ServerState {
 
     /// Returns the rows of `GET /images` for one location, the newest first: the image, active builds,
     /// and the last failed build if it is newer than the image.
-    pub(super) fn rows(&self, location: &Location, form: ArtifactForm) -> Vec<ImageResponse> {
+    pub(super) fn rows(&self, location: &Location, form: &ArtifactForm) -> Vec<ImageResponse> {
         let image = self.image(location);
         let row = |build: &StoredBuild| {
             let image = image.filter(|image| image.build == build.id);
@@ -229,7 +231,7 @@ mod tests {
     fn statuses(state: &ServerState, search: Option<&str>) -> Vec<Vec<String>> {
         let listing = state.listing(&Owner::Personal, search);
         let status = |row: ImageResponse| format!("{} {}", row.image_name, row.status);
-        let form = ArtifactForm { artifact_type: "VM_SANDBOX", vm_paths: false };
+        let form = &ArtifactForm { artifact_type: "VM_SANDBOX", vm_paths: false, registry: None };
         let rows =
             |location: &&Location| state.rows(location, form).into_iter().map(status).collect();
         listing.iter().map(rows).collect()
@@ -240,7 +242,7 @@ mod tests {
         let mut state = ServerState::default();
         let first = build(0, "app", BuildStatus::Building);
         state.apply(StateChange::Build(first.clone()));
-        for change in state.finish(&first, Ok(Some(7)), NOW) {
+        for change in state.finish(&first, Ok(BuiltImage { digest: None, size: Some(7) }), NOW) {
             state.apply(change);
         }
         state.apply(StateChange::Build(build(1, "other", BuildStatus::Failed)));
@@ -263,7 +265,7 @@ mod tests {
         }
         assert_eq!(statuses(&state, None), vec![vec!["app FAILED"]]);
         let good = build(2, "app", BuildStatus::Building);
-        for change in state.finish(&good, Ok(None), NOW) {
+        for change in state.finish(&good, Ok(BuiltImage::default()), NOW) {
             state.apply(change);
         }
         assert_eq!(statuses(&state, None), vec![vec!["app COMPLETED"]]);
@@ -275,7 +277,7 @@ mod tests {
         let mut first = build(0, "app", BuildStatus::Building);
         assert_eq!(state.effective(&first.location, None), StoredVisibility::Private);
         first.visibility = Some(StoredVisibility::Public);
-        for change in state.finish(&first, Ok(None), NOW) {
+        for change in state.finish(&first, Ok(BuiltImage::default()), NOW) {
             state.apply(change);
         }
         assert_eq!(state.effective(&first.location, None), StoredVisibility::Public);
@@ -290,7 +292,7 @@ mod tests {
         let mut state = ServerState::default();
         for seq in 0..3 {
             let next = build(seq, "app", BuildStatus::Building);
-            for change in state.finish(&next, Ok(None), NOW) {
+            for change in state.finish(&next, Ok(BuiltImage::default()), NOW) {
                 state.apply(change);
             }
         }
@@ -349,7 +351,7 @@ mod tests {
                         let name = format!("i{name}");
                         vec![StateChange::Build(build(state.next_seq(), &name, BuildStatus::Building))]
                     }
-                    (2, Some(b)) if b.status.is_active() => state.finish(&b, Ok(None), NOW),
+                    (2, Some(b)) if b.status.is_active() => state.finish(&b, Ok(BuiltImage::default()), NOW),
                     (3, Some(b)) if b.status.is_active() => {
                         state.finish(&b, Err(String::new()), NOW)
                     }

@@ -41,7 +41,7 @@ pub(super) fn update(app: &App, payload: &[u8]) -> Result<Response, Refusal> {
     let mut results = Vec::new();
     for ImageUpdate { source, set } in request.updates {
         let state = copy.as_ref().unwrap_or_else(|| store.state());
-        let planned = plan(state, app.quota(), &source, &set)
+        let planned = plan(state, app.quota(), &stripped(app, &source), &set)
             .and_then(|planned| check_admin(app.rules.admin, planned));
         let result = match planned {
             Ok(PlannedUpdate { before, after, changes }) => {
@@ -65,6 +65,13 @@ pub(super) fn update(app: &App, payload: &[u8]) -> Result<Response, Refusal> {
     let success = results.iter().all(|result| result.success);
     let answer = UpdateImagesResponse { success, dry_run: request.dry_run, results };
     reply(StatusCode::OK, &answer)
+}
+
+/// Returns the source of an update without the host of this server's registry.
+fn stripped(app: &App, source: &UpdateSource) -> UpdateSource {
+    let reference = source.reference.as_deref();
+    let reference = reference.map(|reference| app.form.stripped(reference).to_owned());
+    UpdateSource { reference, ..source.clone() }
 }
 
 /// Checks the errors for which a request is refused as a whole.

@@ -1,13 +1,20 @@
-//! Runs builds, each in a task: checks the build, waits for the build time, and stores the result.
+//! Runs builds, each in a task: gives the build to the engine, waits for the build time, and stores the
+//! result.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio_util::sync::CancellationToken;
+
 use super::app::App;
+use super::bases::ServerImages;
+use super::descriptors::open_patiently;
+use super::engine::{BuildJob, BuiltImage, EngineFailure, LogTail};
 use super::model::{BuildStatus, StoredBuild, StoredOrigin};
 use super::state::{ServerState, StateChange};
-use super::{builder, upload};
+use super::upload;
 use crate::base::name::BuildId;
+use crate::base::work_dir::WorkName;
 
 /// Delay before a failed write of a result is repeated.
 const WRITE_RETRY_DELAY: Duration = Duration::from_secs(1);
@@ -41,25 +48,59 @@ pub(super) fn spawn(app: &Arc<App>, id: &BuildId) {
     let (app, id) = (Arc::clone(app), id.clone());
     app.tasks.clone().spawn(async move {
         let _guard = guard;
-        let stopping = app.stopping.clone();
-        stopping.run_until_cancelled(run(&app, &id)).await;
+        let cancel = app.cancellations.enter(&id, &app.stopping);
+        run(&app, &id, &cancel).await;
+        app.cancellations.leave(&id);
     });
 }
 
-async fn run(app: &Arc<App>, id: &BuildId) {
-    let Some(build) = begin(app, id).await else { return };
-    let result = match (configured_failure(app, &build), &build.origin) {
-        (Some(message), _) => Err(message),
-        (None, StoredOrigin::Transfer { .. }) => Ok(None),
-        (None, StoredOrigin::Context { uploaded, .. }) => {
-            builder::check(app, &build).await.map(|()| *uploaded)
+async fn run(app: &Arc<App>, id: &BuildId, cancel: &CancellationToken) {
+    let stopping = &app.stopping;
+    let Some(Some(build)) = stopping.run_until_cancelled(begin(app, id)).await else { return };
+    // Not dropped when the server stops: an engine ends its processes first.
+    let result = match make(app, &build, cancel).await {
+        Ok(built) => Ok(built),
+        Err(EngineFailure::Failed(message)) => Err(message),
+        Err(EngineFailure::Cancelled) if stopping.is_cancelled() => return,
+        Err(EngineFailure::Cancelled) => Err("the build was cancelled".to_owned()),
+    };
+    let end = async {
+        tokio::time::sleep(app.build_time).await;
+        commit(app, id, |store, build| store.finish(build, result.clone(), app.clock.now())).await;
+        if matches!(build.origin, StoredOrigin::Context { .. }) {
+            app.engine.forget(id);
+            upload::delete_contexts(app, [id]);
         }
     };
-    tokio::time::sleep(app.build_time).await;
-    commit(app, id, |store, build| store.finish(build, result.clone(), app.clock.now())).await;
-    if matches!(build.origin, StoredOrigin::Context { .. }) {
-        upload::delete_contexts(app, [id]);
+    stopping.run_until_cancelled(end).await;
+}
+
+/// Makes the image of a build.
+async fn make(
+    app: &Arc<App>,
+    build: &StoredBuild,
+    cancel: &CancellationToken,
+) -> Result<BuiltImage, EngineFailure> {
+    if let Some(message) = configured_failure(app, build) {
+        return Err(EngineFailure::Failed(message));
     }
+    let StoredOrigin::Context { dockerfile_path, .. } = &build.origin else {
+        return Ok(BuiltImage::default());
+    };
+    let name = WorkName::upload(&build.id);
+    let archive = open_patiently(|| app.uploads.open_file(&name)).await.map_err(|error| {
+        format!("the server cannot read the uploaded context: {}", error.source)
+    })?;
+    let has_registry = app.form.registry.is_some();
+    let job = BuildJob {
+        id: build.id.clone(),
+        archive,
+        dockerfile: dockerfile_path.clone(),
+        platform: build.platform,
+        destination: has_registry.then(|| app.form.full_path(&build.location)),
+        bases: Arc::new(ServerImages(Arc::clone(app))),
+    };
+    app.engine.build(job, Arc::new(LogTail::default()), cancel.clone()).await
 }
 
 /// Returns the failure of a build whose image matches the pattern of `--fail`.

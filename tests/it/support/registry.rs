@@ -96,20 +96,55 @@ impl Registry {
     }
 
     fn skopeo(&self, options: &[&str], layout: &Layout, name: &str, image: &str) {
-        let mut command = Command::new("skopeo");
-        command.arg("--policy").arg(self.dir.path().join("policy.json"));
+        let mut command = self.skopeo_command();
         command.args(["copy", "--all", "--quiet", "--dest-tls-verify=false", "--dest-no-creds"]);
         command.args(options).arg(format!("oci:{}:{name}", layout.dir.display()));
         command.arg(format!("docker://{}/{image}", self.address));
+        run(command);
+    }
+
+    /// Returns the manifest or, with `--config`, the configuration of an image.
+    pub(crate) fn inspect(&self, option: &str, image: &str) -> Value {
+        let mut command = self.skopeo_command();
+        command.args(["inspect", option, "--tls-verify=false", "--no-creds"]);
+        command.arg(format!("docker://{image}"));
+        serde_json::from_str(&run(command)).unwrap()
+    }
+
+    /// Copies an image to another reference.
+    pub(crate) fn copy(&self, from: &str, to: &str) {
+        let mut command = self.skopeo_command();
+        command.args(["copy", "--quiet", "--src-tls-verify=false", "--dest-tls-verify=false"]);
+        command.arg(format!("docker://{from}")).arg(format!("docker://{to}"));
+        run(command);
+    }
+
+    /// Pulls an image into a layout of its own.
+    pub(crate) fn pull(&self, image: &str, to: &Path) {
+        let mut command = self.skopeo_command();
+        command.args(["copy", "--quiet", "--src-tls-verify=false", "--src-no-creds"]);
+        command.arg(format!("docker://{image}")).arg(format!("oci:{}:it", to.display()));
+        run(command);
+    }
+
+    fn skopeo_command(&self) -> Command {
+        let mut command = Command::new("skopeo");
+        command.arg("--policy").arg(self.dir.path().join("policy.json"));
         command.env("CONTAINERS_REGISTRIES_CONF", self.dir.path().join("registries.conf"));
         command.envs(["HOME", "TMPDIR", "XDG_RUNTIME_DIR"].map(|name| (name, self.dir.path())));
         for name in ["HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"] {
             command.env_remove(name);
         }
-        let output = command.output().unwrap();
-        let stderr = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{command:?}: {stderr}");
+        command
     }
+}
+
+/// Runs a command that succeeds, and returns its output.
+fn run(mut command: Command) -> String {
+    let output = command.output().unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{command:?}: {stderr}");
+    String::from_utf8(output.stdout).unwrap()
 }
 
 impl Drop for Registry {

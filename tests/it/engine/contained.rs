@@ -1,0 +1,105 @@
+//! Builds that attack their machine: each is contained, and the server stays alive. The attacks are
+//! bounded, so that they do no harm where containment fails.
+
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use super::{BASE, EngineEnv};
+
+/// Returns what the server says of its limits.
+fn is_enforced(engine: &EngineEnv, limit: &str) -> bool {
+    let enforced = &engine.env.server().capabilities().enforced;
+    enforced.iter().any(|enforced| enforced.contains(limit))
+}
+
+#[test]
+fn a_command_cannot_reach_processes_of_the_machine() {
+    let Some(engine) = EngineEnv::start(|_| ()) else { return };
+    let mut victim = Command::new("sleep").arg("600").stdout(Stdio::null()).spawn().unwrap();
+    let id = victim.id();
+    let dockerfile = format!("{BASE}RUN ps && kill -9 {id}\n");
+    let message = engine.fails("killer", &dockerfile);
+    assert!(message.contains("No such process"), "{message}");
+    assert!(victim.try_wait().unwrap().is_none(), "the process was killed");
+    victim.kill().unwrap();
+    victim.wait().unwrap();
+}
+
+#[test]
+fn secrets_of_the_server_are_not_visible() {
+    let Some(engine) = EngineEnv::start(|engine| {
+        let file = std::env::temp_dir().join(format!("imgplan-auth-{}", std::process::id()));
+        let auth = r#"{"auths":{"registry.example":{"auth":"dXNlcjpwYXNzd29yZC1tYXJrZXI="}}}"#;
+        std::fs::write(&file, auth).unwrap();
+        engine.registry.as_mut().unwrap().auth = Some(file);
+    }) else {
+        return;
+    };
+    // Everything that a command can read of its environment and of processes.
+    let dockerfile = format!(
+        "{BASE}RUN (env; cat /proc/*/environ /proc/*/cmdline /proc/mounts; \
+         find / -name auth.json -o -name registries.conf; wget -T 2 -q -O - http://{}/v2/ ; true) \
+         2>&1 | tr '\\0' '\\n' && exit 3\n",
+        engine.registry.address
+    );
+    let message = engine.fails("reader", &dockerfile);
+    let log = format!("{message}");
+    for secret in ["dXNlcjpwYXNz", "password-marker", "auth.json", "key-c2VjcmV0"] {
+        assert!(!log.contains(secret), "{log}");
+    }
+    assert!(log.contains("Connection refused") || log.contains("can't connect"), "{log}");
+}
+
+#[test]
+fn memory_is_limited() {
+    let Some(engine) = EngineEnv::start(|engine| engine.memory = 200_000_000) else { return };
+    if !is_enforced(&engine, "memory") {
+        let gaps = &engine.env.server().capabilities().gaps;
+        return assert!(gaps.iter().any(|gap| gap.contains("memory")), "{gaps:?}");
+    }
+    let message =
+        engine.fails("hog", &format!("{BASE}RUN dd if=/dev/zero of=/dev/null bs=600M count=1\n"));
+    assert!(message.starts_with("the build reached its memory limit of 200 MB\n"), "{message}");
+    engine.context("good", BASE);
+    engine.env.write("imgplan.yaml", super::one_image("good"));
+    engine.env.apply();
+}
+
+#[test]
+fn processes_are_limited() {
+    let Some(engine) = EngineEnv::start(|engine| engine.max_processes = 60) else { return };
+    if !is_enforced(&engine, "processes") {
+        let gaps = &engine.env.server().capabilities().gaps;
+        return assert!(gaps.iter().any(|gap| gap.contains("processes")), "{gaps:?}");
+    }
+    let bomb = "for i in $(seq 300); do sleep 20 & done; wait";
+    let message = engine.fails("bomb", &format!("{BASE}RUN {bomb}\n"));
+    assert!(message.starts_with("the build reached its limit of 60 processes\n"), "{message}");
+}
+
+#[test]
+fn disk_space_is_limited() {
+    let limit = |engine: &mut imgplan::test_support::server::EngineConfig| {
+        engine.slots = Some(1);
+        engine.disk = 100_000_000;
+    };
+    let Some(engine) = EngineEnv::start(limit) else { return };
+    let fill = "dd if=/dev/zero of=/big bs=1M count=400 && sleep 30";
+    let message = engine.fails("big", &format!("{BASE}RUN {fill}\n"));
+    assert!(message.contains("took more than 100 MB of disk space"), "{message}");
+    // The space is free again.
+    engine.context("good", BASE);
+    engine.env.write("imgplan.yaml", super::one_image("good"));
+    engine.env.apply();
+}
+
+#[test]
+fn time_is_limited() {
+    let limit = |engine: &mut imgplan::test_support::server::EngineConfig| {
+        engine.build_timeout = Duration::from_secs(4);
+    };
+    let Some(engine) = EngineEnv::start(limit) else { return };
+    let message = engine.fails("slow", &format!("{BASE}RUN sleep 98765\n"));
+    assert_eq!(message, "Dockerfile: the build took longer than 4s, the limit of this server");
+    assert_eq!(super::leftovers("98765"), [""; 0]);
+}
