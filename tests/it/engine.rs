@@ -89,6 +89,11 @@ pub(crate) fn config(registry: &Registry) -> EngineConfig {
 
 /// Returns a registry; `None`, with a message, if a program is missing.
 pub(crate) fn programs() -> Option<Registry> {
+    programs_with(None)
+}
+
+/// The same for a registry with users, in the form of `htpasswd`.
+pub(crate) fn programs_with(users: Option<&str>) -> Option<Registry> {
     let missing = ["buildah", "runc", "skopeo", "unshare", "setpriv"].into_iter().find(|program| {
         let version = Command::new(program).arg("--version").output();
         !version.is_ok_and(|output| output.status.success())
@@ -100,7 +105,7 @@ pub(crate) fn programs() -> Option<Registry> {
         let _ = writeln!(std::io::stderr(), "SKIPPED: engine: no usable {program}");
         return None;
     }
-    Registry::start()
+    Registry::start_with(users)
 }
 
 /// Returns the digests of the layers of a manifest.

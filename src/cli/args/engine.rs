@@ -55,11 +55,11 @@ pub(in crate::cli) struct EngineArgs {
           env = "IMGPLAN_MEMORY")]
     pub(in crate::cli) memory: u64,
     /// Maximum number of builds at the same time [default: one for each core]
-    #[arg(long, value_name = "N", env = "IMGPLAN_SLOTS")]
+    #[arg(long, value_name = "N", env = "IMGPLAN_SLOTS", hide_short_help = true)]
     pub(in crate::cli) slots: Option<NonZeroUsize>,
     /// Maximum time of a build
     #[arg(long, value_name = "D", value_parser = duration, default_value = "1h",
-          env = "IMGPLAN_BUILD_TIMEOUT")]
+          env = "IMGPLAN_BUILD_TIMEOUT", hide_short_help = true)]
     pub(in crate::cli) build_timeout: Duration,
     /// Network of the commands of a build
     #[arg(
@@ -67,7 +67,8 @@ pub(in crate::cli) struct EngineArgs {
         value_name = "NETWORK",
         value_enum,
         default_value_t,
-        env = "IMGPLAN_BUILD_NETWORK"
+        env = "IMGPLAN_BUILD_NETWORK",
+        hide_short_help = true
     )]
     pub(in crate::cli) build_network: BuildNetwork,
 }

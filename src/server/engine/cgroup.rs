@@ -27,6 +27,9 @@ const CGROUP_ROOT: &str = "/sys/fs/cgroup";
 /// Prefix of the name of a server's cgroup; the ID of its process and a number follow.
 const SERVER_PREFIX: &str = "imgplan-";
 
+/// Memory that the kernel charges at once, so that the use may end that far below the limit.
+const CHARGE_BYTES: u64 = 1 << 20;
+
 /// Pause before another try to remove a cgroup, whose last processes may still be ending.
 const REMOVE_PAUSE: Duration = Duration::from_millis(50);
 
@@ -153,17 +156,23 @@ impl BuildCgroup {
     /// True if the memory limit was reached, so that the kernel had to look for memory to free. Together
     /// with a killed process, this is the reason of its death.
     pub(super) fn has_reached_memory(&self) -> bool {
-        let count = match self.version {
-            CgroupVersion::One => kernel_file::read(&self.dir("memory").join("memory.failcnt"))
-                .and_then(|text| text.trim().parse::<u64>().ok()),
-            CgroupVersion::Two => event(&self.dir("").join("memory.events"), "oom_kill"),
-        };
-        count.is_some_and(|count| count > 0)
+        let dir = self.dir("memory");
+        if self.version == CgroupVersion::Two {
+            return event(&dir.join("memory.events"), "oom_kill").is_some_and(|count| count > 0);
+        }
+        // The counters of failures of version 1 may stay at zero when a process is killed.
+        let peak = number(&dir.join("memory.max_usage_in_bytes"));
+        let limit = number(&dir.join("memory.limit_in_bytes"));
+        peak.zip(limit).is_some_and(|(peak, limit)| peak >= limit.saturating_sub(CHARGE_BYTES))
     }
 
-    /// True if a process could not be started because of the limit.
+    /// True if there were as many processes at some time as the limit allows.
     pub(super) fn has_reached_processes(&self) -> bool {
-        event(&self.dir("pids").join("box/pids.events"), "max").is_some_and(|count| count > 0)
+        let dir = self.dir("pids").join("box");
+        // Version 1 and older kernels count an event where the process is, which is removed by now.
+        let peak = number(&dir.join("pids.peak")).zip(number(&dir.join("pids.max")));
+        peak.is_some_and(|(peak, max)| peak >= max)
+            || event(&dir.join("pids.events"), "max").is_some_and(|count| count > 0)
     }
 
     /// Removes the cgroup once its last processes have ended.
@@ -209,12 +218,15 @@ fn own_path(membership: &str, version: CgroupVersion) -> String {
 fn set(file: &Path, limit: &str) -> io::Result<()> {
     const MAX_PAGE_BYTES: u64 = 64 << 10;
     kernel_file::write(file, limit)?;
-    let number = |text: &str| text.trim().parse::<u64>().ok();
-    let taken = kernel_file::read(file).as_deref().and_then(number);
-    match (taken, number(limit)) {
+    match (number(file), limit.parse::<u64>().ok()) {
         (Some(taken), Some(limit)) if taken <= limit && limit - taken < MAX_PAGE_BYTES => Ok(()),
         _ => Err(io::Error::other("the kernel does not take the limit")),
     }
+}
+
+/// Returns the number that a file has.
+fn number(file: &Path) -> Option<u64> {
+    kernel_file::read(file)?.trim().parse().ok()
 }
 
 /// Returns a number of an events file, whose lines are a name and a number.

@@ -2,6 +2,8 @@
 
 use std::process::Command;
 
+use imgplan::test_support::base::name::Platform;
+
 use super::{BASE, EngineEnv, layers};
 
 /// A base and three children; each child has a file and a command.
@@ -103,8 +105,7 @@ fn another_platform_is_never_built_in_silence() {
     engine.registry.copy(&base, &alias);
     let arm = |from: &str, run: &str| {
         engine.env.context("arm", &format!("FROM {from}\nCOPY Dockerfile /\n{run}"));
-        let image =
-            "version: 1\nimages:\n  - {name: arm, tag: v1, context: arm, platform: linux/arm64}\n";
+        let image = "version: 1\nimages:\n  - {name: arm, tag: v1, context: arm, platforms: [linux/arm64]}\n";
         engine.env.write("imgplan.yaml", image);
         engine.env.run(["apply", "--auto-approve"])
     };
@@ -123,7 +124,8 @@ fn another_platform_is_never_built_in_silence() {
     output.success();
     let config = engine.registry.inspect("--config", &engine.reference("arm:v1"));
     assert_eq!(config["architecture"], "arm64");
-    if !std::path::Path::new("/proc/sys/fs/binfmt_misc/qemu-aarch64").exists() {
+    let runnable = &engine.env.server().capabilities().architectures;
+    if !runnable.contains(&Platform::Arm64) {
         arm("scratch", "RUN [\"/x\"]\n");
         let message = engine.error_of("arm");
         assert!(

@@ -1,6 +1,9 @@
 //! References to images of the server, as the engine and people use them.
 
+use imgplan::test_support::server::ServerConfig;
+
 use super::{BASE, EngineEnv};
+use crate::support::TestEnv;
 
 #[test]
 fn every_form_of_a_reference_is_the_image() {
@@ -59,4 +62,33 @@ fn moved_images_and_the_platform_have_paths_in_the_registry() {
     engine.env.write("imgplan.yaml", super::one_image("app"));
     engine.env.ok(["apply", "--auto-approve"]);
     assert_eq!(engine.layers("app:v1").len(), 3);
+}
+
+/// `user` with the password `pass-4711`.
+const USERS: &str = "user:$2b$04$1VCXElWosoRwOEw1xDLb1.Qrn1jJZvieqa./GkvlbiqBm7hLTI85m\n";
+
+#[test]
+fn credentials_of_a_file_are_used() {
+    let Some(registry) = super::programs_with(Some(USERS)) else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let auth = dir.path().join("auth.json");
+    let text =
+        serde_json::json!({"auths": {(&*registry.address): {"auth": "dXNlcjpwYXNzLTQ3MTE="}}});
+    std::fs::write(&auth, text.to_string()).unwrap();
+    for (auth, succeeds) in [(Some(auth), true), (None, false)] {
+        let mut engine = super::config(&registry);
+        engine.registry.as_mut().unwrap().auth = auth;
+        let env = TestEnv::unlimited(ServerConfig { engine, ..ServerConfig::default() });
+        env.context("base", "FROM scratch\nCOPY Dockerfile /\n");
+        env.context("app", "FROM base:v1\nCOPY Dockerfile /app\n");
+        env.write(
+            "imgplan.yaml",
+            "version: 1\nimages:\n  - {name: base, tag: v1, context: base}\n\
+             \x20 - {name: app, tag: v1, context: app}\n",
+        );
+        let output = env.run(["apply", "--auto-approve"]);
+        assert_eq!(output.code == Some(0), succeeds, "{output}");
+        assert_eq!(output.stdout.contains("the image cannot be pushed to"), !succeeds, "{output}");
+        assert!(!output.stdout.contains("pass-4711"), "{output}");
+    }
 }

@@ -23,6 +23,11 @@ pub(crate) struct Registry {
 impl Registry {
     /// Returns `None`, with a message, if a tool is missing.
     pub(crate) fn start() -> Option<Self> {
+        Self::start_with(None)
+    }
+
+    /// Starts a registry for the users of an `htpasswd` file, or for everyone.
+    pub(crate) fn start_with(users: Option<&str>) -> Option<Self> {
         let missing = ["docker-registry", "skopeo"].into_iter().find(|tool| {
             let version = Command::new(tool).arg("--version").stdout(Stdio::null()).status();
             !version.is_ok_and(|status| status.success())
@@ -36,12 +41,17 @@ impl Registry {
             return None;
         }
         let dir = tempfile::tempdir().unwrap();
-        let config = json!({
+        let mut config = json!({
             "version": "0.1",
             "log": {"level": "info", "accesslog": {"disabled": true}},
             "storage": {"filesystem": {"rootdirectory": dir.path().join("data")}},
             "http": {"addr": "127.0.0.1:0"},
         });
+        if let Some(users) = users {
+            let path = dir.path().join("htpasswd");
+            fs::write(&path, users).unwrap();
+            config["auth"] = json!({"htpasswd": {"realm": "test", "path": path}});
+        }
         // JSON is YAML.
         fs::write(dir.path().join("config.yml"), config.to_string()).unwrap();
         fs::write(
@@ -109,6 +119,14 @@ impl Registry {
         command.args(["inspect", option, "--tls-verify=false", "--no-creds"]);
         command.arg(format!("docker://{image}"));
         serde_json::from_str(&run(command)).unwrap()
+    }
+
+    /// Returns the digest of an image.
+    pub(crate) fn digest_of(&self, image: &str) -> String {
+        let mut command = self.skopeo_command();
+        command.args(["inspect", "--tls-verify=false", "--no-creds", "--format", "{{.Digest}}"]);
+        command.arg(format!("docker://{image}"));
+        run(command).trim().to_owned()
     }
 
     /// Copies an image to another reference.

@@ -7,9 +7,11 @@ mod failure;
 mod finished;
 mod launch;
 mod probe;
+mod probe_program;
 mod slot;
 mod steps;
 mod sweep;
+mod triggers;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -199,6 +201,7 @@ impl BuildahEngine {
         {
             return Ok(BuiltImage { digest: Some(record.digest), size: record.size });
         }
+        steps.check_downloads(checked)?;
         steps.check_run(checked, &self.capabilities.architectures)?;
         steps.pull_bases(&checked.bases).await?;
         steps.build(&checked.bases).await?;

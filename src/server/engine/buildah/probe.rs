@@ -2,7 +2,6 @@
 
 use std::fs::File;
 use std::io;
-use std::path::Path;
 use std::sync::Arc;
 
 use flate2::Compression;
@@ -11,23 +10,21 @@ use tokio_util::sync::CancellationToken;
 
 use super::failure;
 use super::launch::{Launcher, is_installed};
+use super::probe_program::program;
 use super::slot::Slot;
 use super::steps::{BuildSteps, EMULATOR_COMMAND, native_platform};
 use super::sweep::sweep;
 use crate::base::name::{BuildId, Platform};
+use crate::base::safe_text::one_line;
 use crate::base::size;
 use crate::base::text::exact_duration;
 use crate::server::engine::cgroup::Cgroups;
 use crate::server::engine::config::{EngineConfig, PushRegistry};
-use crate::server::engine::kernel_file;
 use crate::server::engine::{BaseImage, BaseImages, BuildJob, Capabilities, LogTail};
 use crate::server::error::ServerError;
 
 /// The programs that the engine runs.
 const PROGRAMS: [&str; 5] = ["buildah", "runc", "skopeo", "unshare", "setpriv"];
-
-/// A program that does not exist. An OCI runtime that says so has made the container.
-const MISSING_PROGRAM: &str = "/imgplan-probe";
 
 /// The result of a probe.
 pub(super) struct Probed {
@@ -75,29 +72,44 @@ pub(super) async fn probe(
     let mut cgroups = Cgroups::probe(config.memory, config.max_processes)
         .map_err(|reason| gaps.push(format!("memory and processes are not limited: {reason}")))
         .ok();
-    let mut result = ProbeBuild::Fails("there is no slot".to_owned());
-    let slot = slots.first_mut();
-    if let Some(slot) = slot {
-        result = probe_build(launcher, config, registry, slot, cgroups.as_ref()).await?;
-        if let (ProbeBuild::CopiesOnly(reason), true) = (&result, cgroups.is_some()) {
-            let without = probe_build(launcher, config, registry, slot, None).await?;
-            if without == ProbeBuild::Runs {
-                gaps.push(format!("memory and processes are not limited: {reason}"));
-                (result, cgroups) = (without, None);
+    let Some(slot) = slots.first_mut() else { return Err(unusable("there is no slot")) };
+    let native = native_platform();
+    let build = async |launcher: &Launcher, cgroups: Option<&Cgroups>, platform| {
+        probe_build(&Probe { launcher, config, registry, slot: &*slot, cgroups }, platform).await
+    };
+    let mut result = build(launcher, cgroups.as_ref(), native).await?;
+    if let (ProbeBuild::CopiesOnly(reason), true) = (&result, cgroups.is_some()) {
+        let without = build(launcher, None, native).await?;
+        if without == ProbeBuild::Runs {
+            gaps.push(format!("memory and processes are not limited: {reason}"));
+            (result, cgroups) = (without, None);
+        }
+    }
+    if let ProbeBuild::Fails(reason) = &result {
+        gaps.push(format!("storage is slow (vfs, because overlay does not work: {reason})"));
+        launcher.driver = "vfs";
+        result = build(launcher, cgroups.as_ref(), native).await?;
+    }
+    let mut architectures = Vec::new();
+    match result {
+        ProbeBuild::Fails(message) => return Err(unusable(&message)),
+        ProbeBuild::CopiesOnly(reason) => gaps.push(format!("RUN does not work: {reason}")),
+        ProbeBuild::Runs => {
+            for platform in Platform::ALL {
+                let runs = platform == native
+                    || build(launcher, cgroups.as_ref(), platform).await? == ProbeBuild::Runs;
+                if runs {
+                    architectures.push(platform);
+                } else {
+                    gaps.push(format!(
+                        "RUN for {platform} needs an emulator ({EMULATOR_COMMAND}); COPY works \
+                         without"
+                    ));
+                }
             }
         }
-        if let ProbeBuild::Fails(reason) = &result {
-            gaps.push(format!("storage is slow (vfs, because overlay does not work: {reason})"));
-            launcher.driver = "vfs";
-            result = probe_build(launcher, config, registry, slot, cgroups.as_ref()).await?;
-        }
-        sweep(slot, launcher).await;
     }
-    if let ProbeBuild::Fails(message) = result {
-        let help = "try `buildah bud` with a Dockerfile of one line, `FROM scratch`".to_owned();
-        return Err(ServerError::Engine { engine: "buildah", message, help });
-    }
-    let architectures = architectures(&result, &mut gaps);
+    sweep(slot, launcher).await;
     let enforced = enforced(config, cgroups.as_ref());
     let registry = Some(registry.address.clone());
     let isolation = if launcher.rootless { "runc in a user namespace (rootless)" } else { "runc" };
@@ -107,41 +119,9 @@ pub(super) async fn probe(
     Ok(Probed { capabilities, cgroups })
 }
 
-/// Returns the platforms whose programs run, and adds the others to the gaps.
-fn architectures(result: &ProbeBuild, gaps: &mut Vec<String>) -> Vec<Platform> {
-    let mut runnable = Vec::new();
-    if let ProbeBuild::CopiesOnly(reason) = result {
-        gaps.push(format!("RUN does not work: {reason}"));
-        return runnable;
-    }
-    for platform in Platform::ALL {
-        if platform == native_platform() || has_emulator(platform) {
-            runnable.push(platform);
-        } else {
-            gaps.push(format!(
-                "RUN for {platform} needs an emulator ({EMULATOR_COMMAND}); COPY works without"
-            ));
-        }
-    }
-    runnable
-}
-
-/// True if the kernel starts an emulator for programs of a platform. It must have been opened when it was
-/// registered (flag `F`), because no container has it.
-fn has_emulator(platform: Platform) -> bool {
-    let arch = match platform {
-        Platform::Amd64 => "x86_64",
-        Platform::Arm64 => "aarch64",
-    };
-    let file = Path::new("/proc/sys/fs/binfmt_misc").join(format!("qemu-{arch}"));
-    kernel_file::read(&file).is_some_and(|text| is_usable_emulator(&text))
-}
-
-/// Reads an entry of `binfmt_misc`.
-fn is_usable_emulator(entry: &str) -> bool {
-    let has_fixed_binary =
-        entry.lines().any(|line| line.strip_prefix("flags: ").is_some_and(|f| f.contains('F')));
-    entry.starts_with("enabled") && has_fixed_binary
+fn unusable(message: &str) -> ServerError {
+    let help = "try `buildah bud` with a Dockerfile of one line, `FROM scratch`".to_owned();
+    ServerError::Engine { engine: "buildah", message: message.to_owned(), help }
 }
 
 /// Returns the limits that are enforced, in words.
@@ -156,24 +136,24 @@ fn enforced(config: &EngineConfig, cgroups: Option<&Cgroups>) -> Vec<String> {
     limits
 }
 
-/// Builds an image with a command that does not exist.
-async fn probe_build(
-    launcher: &Launcher,
-    config: &EngineConfig,
-    registry: &PushRegistry,
-    slot: &Slot,
-    cgroups: Option<&Cgroups>,
-) -> Result<ProbeBuild, ServerError> {
-    let unusable = |message: String| {
-        let help = "check that the disk has free space".to_owned();
-        ServerError::Engine { engine: "buildah", message, help }
-    };
-    let cannot_write = |error: io::Error| unusable(format!("cannot write a context: {error}"));
+/// The parts that a small build needs.
+struct Probe<'p> {
+    launcher: &'p Launcher,
+    config: &'p EngineConfig,
+    registry: &'p PushRegistry,
+    slot: &'p Slot,
+    cgroups: Option<&'p Cgroups>,
+}
+
+/// Builds an image of one program, and runs the program.
+async fn probe_build(probe: &Probe<'_>, platform: Platform) -> Result<ProbeBuild, ServerError> {
+    let &Probe { launcher, config, registry, slot, cgroups } = probe;
+    let cannot_write = |error: io::Error| unusable(&format!("cannot write a context: {error}"));
     let job = BuildJob {
         id: BuildId::of_number(0),
-        archive: archive().map_err(cannot_write)?,
+        archive: archive(platform).map_err(cannot_write)?,
         dockerfile: "Dockerfile".to_owned(),
-        platform: native_platform(),
+        platform,
         destination: None,
         bases: Arc::new(NoImages),
     };
@@ -189,38 +169,38 @@ async fn probe_build(
         cancel: &cancel,
         cgroup: cgroup.as_ref(),
     };
-    // It fails, because the command does not exist; the log says how far it came.
-    let _ = steps.build(&[]).await;
+    let result = steps.build(&[]).await;
     if let Some(cgroup) = cgroup {
         cgroup.remove().await;
     }
-    Ok(outcome(&log.lines()))
+    Ok(if result.is_ok() { ProbeBuild::Runs } else { failed(&log.lines()) })
 }
 
-/// Returns what the output of the small build means.
-fn outcome(lines: &[String]) -> ProbeBuild {
-    let missing = format!("{MISSING_PROGRAM}: no such file or directory");
-    if lines.iter().any(|line| line.contains(&missing)) {
-        return ProbeBuild::Runs;
-    }
+/// Returns what the output of a failed small build means.
+fn failed(lines: &[String]) -> ProbeBuild {
     let reason = failure::last_error(lines);
     if lines.iter().any(|line| line.starts_with("STEP 3/3: ")) {
         // The runtime's own message is more exact than Buildah's.
         let own = lines.iter().rev().find(|line| line.contains("runc"));
-        let own = own.map(|line| crate::base::safe_text::one_line(line, 300));
-        return ProbeBuild::CopiesOnly(own.unwrap_or(reason));
+        return ProbeBuild::CopiesOnly(own.map_or(reason, |line| one_line(line, 300)));
     }
     ProbeBuild::Fails(reason)
 }
 
-/// Returns a context for the small build.
-fn archive() -> io::Result<File> {
-    let text = format!("FROM scratch\nCOPY Dockerfile /\nRUN [\"{MISSING_PROGRAM}\"]\n");
+/// Returns the context of a small build. It differs each time, so that no result comes from a cache.
+fn archive(platform: Platform) -> io::Result<File> {
+    let mut program = program(platform);
+    let mut unique = [0; 16];
+    getrandom::fill(&mut unique)?;
+    program.extend_from_slice(&unique);
+    let dockerfile = b"FROM scratch\nCOPY probe /probe\nRUN [\"/probe\"]\n".to_vec();
     let mut tar = tar::Builder::new(GzEncoder::new(tempfile::tempfile()?, Compression::fast()));
-    let mut header = tar::Header::new_gnu();
-    header.set_size(text.len() as u64);
-    header.set_mode(0o644);
-    tar.append_data(&mut header, "Dockerfile", text.as_bytes())?;
+    for (name, bytes) in [("Dockerfile", dockerfile), ("probe", program)] {
+        let mut header = tar::Header::new_gnu();
+        header.set_size(bytes.len() as u64);
+        header.set_mode(0o755);
+        tar.append_data(&mut header, name, &*bytes)?;
+    }
     tar.into_inner()?.finish()
 }
 
@@ -237,27 +217,13 @@ impl BaseImages for NoImages {
 mod tests {
     use super::*;
 
-    fn outcome_of(text: &str) -> ProbeBuild {
-        outcome(&text.lines().map(str::to_owned).collect::<Vec<_>>())
-    }
-
     #[test]
-    fn the_missing_program_shows_that_containers_work() {
-        let runs = "STEP 3/3: RUN [\"/imgplan-probe\"]\nexec: \\\"/imgplan-probe\\\": stat \
-                    /imgplan-probe: no such file or directory\nError: building at STEP\n";
-        assert_eq!(outcome_of(runs), ProbeBuild::Runs);
-        let copies = "STEP 3/3: RUN [\"/imgplan-probe\"]\nrunc create failed: cgroup\nError: x\n";
+    fn the_last_step_says_what_works() {
+        let failed = |text: &str| failed(&text.lines().map(str::to_owned).collect::<Vec<_>>());
+        let copies = "STEP 3/3: RUN [\"/probe\"]\nrunc create failed: cgroup\nError: x\n";
         let reason = "runc create failed: cgroup".to_owned();
-        assert_eq!(outcome_of(copies), ProbeBuild::CopiesOnly(reason));
+        assert_eq!(failed(copies), ProbeBuild::CopiesOnly(reason));
         let fails = "Error: overlay is not supported\n";
-        assert_eq!(outcome_of(fails), ProbeBuild::Fails("overlay is not supported".to_owned()));
-    }
-
-    #[test]
-    fn an_emulator_must_be_open() {
-        let entry = "enabled\ninterpreter /usr/bin/qemu-aarch64-static\nflags: OCF\noffset 0\n";
-        assert!(is_usable_emulator(entry));
-        assert!(!is_usable_emulator(&entry.replace("OCF", "OC")));
-        assert!(!is_usable_emulator(&entry.replace("enabled", "disabled")));
+        assert_eq!(failed(fails), ProbeBuild::Fails("overlay is not supported".to_owned()));
     }
 }

@@ -9,6 +9,7 @@ use serde::Deserialize;
 use super::failure;
 use super::launch::Launcher;
 use super::slot::Slot;
+use super::triggers;
 use crate::base::name::Platform;
 use crate::base::platform::PlatformName;
 use crate::base::reference::{OciDigest, RegistryRef};
@@ -17,7 +18,7 @@ use crate::base::size;
 use crate::dockerfile::ReferencePlatform;
 use crate::server::engine::cgroup::BuildCgroup;
 use crate::server::engine::check::{CheckedDockerfile, FoundBase};
-use crate::server::engine::config::{EngineConfig, PushRegistry, RegistryTrust};
+use crate::server::engine::config::{BuildNetwork, EngineConfig, PushRegistry, RegistryTrust};
 use crate::server::engine::{BaseImage, BuildJob, EngineFailure, LogSink, LogTail, process};
 use tokio_util::sync::CancellationToken;
 
@@ -27,6 +28,10 @@ const RESULT: &str = "localhost/imgplan-result:latest";
 
 /// Command that installs the emulators of foreign platforms.
 pub(super) const EMULATOR_COMMAND: &str = "apt install qemu-user-static";
+
+/// The reason for which a build with a download fails, and the ways out.
+const NO_DOWNLOADS: &str = "ADD would download from the network of the server: use a RUN that \
+                            downloads, or start the server with --build-network host";
 
 /// One build in a slot.
 pub(super) struct BuildSteps<'b> {
@@ -101,8 +106,13 @@ impl BuildSteps<'_> {
             let cause = failure::last_error(&log.tail.lines());
             return failed(format!("{at}: the base image `{shown}` cannot be pulled: {cause}"));
         }
-        let actual = self.platform_name(reference).await?;
+        let (actual, triggers) = self.inspect(reference).await?;
         if actual.service_platform() == Some(wanted) {
+            let is_refused = triggers::reach_out(&triggers);
+            if is_refused && self.config.network != BuildNetwork::Host {
+                let of = "has an ONBUILD trigger that reaches out of the build";
+                return failed(format!("{at}: the base image `{shown}` {of}: {NO_DOWNLOADS}"));
+            }
             return Ok(());
         }
         failed(format!(
@@ -142,6 +152,20 @@ impl BuildSteps<'_> {
                  not: install an emulator on the server ({EMULATOR_COMMAND}) and restart it"
             )
         })
+    }
+
+    /// Checks that no `ADD` downloads: Buildah would do so from the network of this machine, where it
+    /// reaches services that a command of the build does not.
+    ///
+    /// # Errors
+    /// Fails if one does, unless commands have the network of the machine too.
+    pub(super) fn check_downloads(&self, checked: &CheckedDockerfile) -> Result<(), EngineFailure> {
+        match checked.downloads.first() {
+            Some(line) if self.config.network != BuildNetwork::Host => {
+                failed(format!("{}: line {line}: {NO_DOWNLOADS}", self.job.dockerfile))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Builds the image.
@@ -209,7 +233,7 @@ impl BuildSteps<'_> {
     /// # Errors
     /// Fails if it is not.
     pub(super) async fn check_result(&self) -> Result<(), EngineFailure> {
-        let (actual, wanted) = (self.platform_name(RESULT).await?, self.job.platform);
+        let ((actual, _), wanted) = (self.inspect(RESULT).await?, self.job.platform);
         if actual.service_platform() == Some(wanted) {
             return Ok(());
         }
@@ -261,16 +285,21 @@ impl BuildSteps<'_> {
         Ok(sizes.filter(|_| status.success()).map(total))
     }
 
-    /// Returns the platform in the configuration of an image of the slot's store.
-    async fn platform_name(&self, image: &str) -> Result<PlatformName, EngineFailure> {
+    /// Returns the platform in the configuration of an image of the slot's store, and its triggers.
+    async fn inspect(&self, image: &str) -> Result<(PlatformName, Vec<String>), EngineFailure> {
         let mut command = self.buildah();
-        let format = "{{.OCIv1.OS}}/{{.OCIv1.Architecture}}";
+        let format = "{{.OCIv1.OS}}/{{.OCIv1.Architecture}}\n\
+                      {{with .Docker.Config}}{{range .OnBuild}}{{.}}\n{{end}}{{end}}";
         command.args(["inspect", "--type", "image", "--format", format, image]);
         let log = self.step_log();
         let (status, output) = process::capture(command, &log, self.cancel).await?;
         let text = String::from_utf8_lossy(&output);
-        match text.trim().split_once('/') {
-            Some((os, arch)) if status.success() => Ok(PlatformName::normalize(os, arch, "")),
+        let (platform, triggers) = text.split_once('\n').unwrap_or((&text, ""));
+        match platform.split_once('/') {
+            Some((os, arch)) if status.success() => {
+                let triggers = triggers.lines().map(str::to_owned).collect();
+                Ok((PlatformName::normalize(os, arch, ""), triggers))
+            }
             _ => {
                 let cause = failure::last_error(&log.tail.lines());
                 failed(format!("the platform of `{image}` cannot be read: {cause}"))

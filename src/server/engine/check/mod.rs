@@ -35,6 +35,8 @@ pub(super) struct CheckedDockerfile {
     pub(super) bases: Vec<FoundBase>,
     /// The platforms of the stages that run a command.
     pub(super) run_platforms: Vec<ReferencePlatform>,
+    /// The lines with an `ADD` that downloads, or that may, because its source is a variable.
+    pub(super) downloads: Vec<usize>,
 }
 
 /// An image that a Dockerfile uses.
@@ -138,7 +140,11 @@ fn check_dockerfile(
             Err(problem) => problems.push((line, problem)),
         }
     }
+    let mut downloads: Vec<usize> = reach.downloads.iter().map(|span| line(span.start)).collect();
     for source in reach.paths {
+        if source.read_by == ReadBy::Add && !source.resolved && source.path.starts_with('$') {
+            downloads.extend(source.span.as_ref().map(|span| line(span.start)));
+        }
         let is_known = source.certain && source.resolved;
         let (true, Some(span)) = (is_known, source.span) else { continue };
         if source.read_by != ReadBy::Mount && !contents.has(&source.path) {
@@ -146,7 +152,11 @@ fn check_dockerfile(
             problems.push((line, format!("`{}` is not in the build context", source.path)));
         }
     }
-    if problems.is_empty() { Ok(CheckedDockerfile { bases, run_platforms }) } else { Err(problems) }
+    if problems.is_empty() {
+        Ok(CheckedDockerfile { bases, run_platforms, downloads })
+    } else {
+        Err(problems)
+    }
 }
 
 /// Returns the errors as one text, in the order of the Dockerfile's lines.
