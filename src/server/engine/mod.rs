@@ -45,12 +45,12 @@ pub(super) trait Engine: Send + Sync {
     ///
     /// # Errors
     /// Fails with a text for the `errorMessage` of the build.
-    fn build<'a>(
-        &'a self,
+    fn build(
+        &self,
         job: BuildJob,
         log: Arc<dyn LogSink>,
         cancel: CancellationToken,
-    ) -> BoxFuture<'a, Result<BuiltImage, EngineFailure>>;
+    ) -> BoxFuture<'_, Result<BuiltImage, EngineFailure>>;
 
     /// Forgets a build whose result is stored. Until then, another call of [`Engine::build`] for the same
     /// build, after a crash of the server, may return the image that the first one pushed.

@@ -20,7 +20,6 @@ pub(super) struct PushRecord {
     /// Full reference with a tag.
     pub(super) destination: String,
     pub(super) digest: OciDigest,
-    pub(super) size: Option<u64>,
 }
 
 impl PushRecords {
@@ -64,8 +63,7 @@ mod tests {
         let records = PushRecords::open(dir.path().join("pushed")).unwrap();
         let id = BuildId::new("b1").unwrap();
         let digest = OciDigest::of(b"x");
-        let record =
-            PushRecord { destination: "r:1/prime/local/x:v1".to_owned(), digest, size: None };
+        let record = PushRecord { destination: "r:1/prime/local/x:v1".to_owned(), digest };
         records.add(&id, &record);
         assert_eq!(PushRecords::open(dir.path().join("pushed")).unwrap().get(&id), Some(record));
         records.remove(&id);

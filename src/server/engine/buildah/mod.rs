@@ -26,7 +26,7 @@ use self::finished::{PushRecord, PushRecords};
 use self::launch::Launcher;
 use self::slot::Slot;
 use self::steps::BuildSteps;
-use super::cgroup::{BuildCgroup, Cgroups};
+use super::cgroup::Cgroups;
 use super::check::{CheckEngine, CheckedDockerfile};
 use super::config::{EngineConfig, PushRegistry};
 use super::{BuildJob, BuiltImage, Capabilities, Engine, EngineFailure, LogSink};
@@ -140,7 +140,17 @@ impl BuildahEngine {
         let cgroup = cgroup
             .map_err(|error| format!("the server cannot limit the build: cgroup: {error}"))?;
         slot.is_dirty = true;
-        let result = self.supervise(job, &checked, slot, cgroup.as_ref(), log, cancel).await;
+        let steps = BuildSteps {
+            launcher: &self.launcher,
+            slot,
+            config: &self.config,
+            registry: &self.registry,
+            job,
+            log,
+            cancel: cancel.child_token(),
+            cgroup: cgroup.as_ref(),
+        };
+        let result = self.supervise(&steps, &checked, cancel).await;
         if let Some(cgroup) = cgroup {
             cgroup.remove().await;
         }
@@ -154,34 +164,20 @@ impl BuildahEngine {
     /// Runs the steps of a build until they end or exceed a limit of the server.
     async fn supervise(
         &self,
-        job: &BuildJob,
+        steps: &BuildSteps<'_>,
         checked: &CheckedDockerfile,
-        slot: &Slot,
-        cgroup: Option<&BuildCgroup>,
-        log: &dyn LogSink,
         cancel: &CancellationToken,
     ) -> Result<BuiltImage, EngineFailure> {
-        let ended = cancel.child_token();
-        let steps = BuildSteps {
-            launcher: &self.launcher,
-            slot,
-            config: &self.config,
-            registry: &self.registry,
-            job,
-            log,
-            cancel: &ended,
-            cgroup,
-        };
-        let work = self.work(&steps, checked);
+        let work = self.work(steps, checked);
         let mut work = std::pin::pin!(work);
         let reason = tokio::select! {
             result = &mut work => return result,
-            reason = self.exceeded_limit(slot) => reason,
+            reason = self.exceeded_limit(steps.slot) => reason,
         };
-        ended.cancel();
+        steps.cancel.cancel();
         match work.await {
             Err(EngineFailure::Cancelled) if !cancel.is_cancelled() => {
-                Err(EngineFailure::Failed(format!("{}: {reason}", job.dockerfile)))
+                Err(EngineFailure::Failed(format!("{}: {reason}", steps.job.dockerfile)))
             }
             result => result,
         }
@@ -197,9 +193,9 @@ impl BuildahEngine {
         let destination = destination.ok_or_else(|| "the build has no destination".to_owned())?;
         if let Some(record) = self.records.get(id)
             && record.destination == destination
-            && steps.pushed_size(destination, record.digest).await?.is_some()
+            && let Some(size) = steps.pushed_size(destination, record.digest).await?
         {
-            return Ok(BuiltImage { digest: Some(record.digest), size: record.size });
+            return Ok(BuiltImage { digest: Some(record.digest), size: Some(size) });
         }
         steps.check_downloads(checked)?;
         steps.check_run(checked, &self.capabilities.architectures)?;
@@ -207,9 +203,8 @@ impl BuildahEngine {
         steps.build(&checked.bases).await?;
         steps.check_result().await?;
         let digest = steps.push(destination).await?;
+        self.records.add(id, &PushRecord { destination: destination.to_owned(), digest });
         let size = steps.pushed_size(destination, digest).await?;
-        let record = PushRecord { destination: destination.to_owned(), digest, size };
-        self.records.add(id, &record);
         Ok(BuiltImage { digest: Some(digest), size })
     }
 
@@ -248,12 +243,12 @@ impl Engine for BuildahEngine {
         &self.capabilities
     }
 
-    fn build<'a>(
-        &'a self,
+    fn build(
+        &self,
         job: BuildJob,
         log: Arc<dyn LogSink>,
         cancel: CancellationToken,
-    ) -> BoxFuture<'a, Result<BuiltImage, EngineFailure>> {
+    ) -> BoxFuture<'_, Result<BuiltImage, EngineFailure>> {
         Box::pin(async move { self.build_job(&job, &*log, &cancel).await })
     }
 
@@ -278,14 +273,13 @@ impl Drop for BuildahEngine {
 
 /// Returns the folder of the slots, and the temporary folder that it is in without a state.
 fn folder(state: Option<&Path>) -> Result<(PathBuf, Option<TempDir>), ServerError> {
-    let (dir, temp) = match state {
-        Some(state) => (state.join("engine"), None),
-        None => {
-            let system = std::env::temp_dir();
-            let temp = tempfile::Builder::new().prefix("imgplan-engine-").tempdir();
-            let temp = temp.at("create a folder in", &system)?;
-            (temp.path().to_owned(), Some(temp))
-        }
+    let (dir, temp) = if let Some(state) = state {
+        (state.join("engine"), None)
+    } else {
+        let system = std::env::temp_dir();
+        let temp = tempfile::Builder::new().prefix("imgplan-engine-").tempdir();
+        let temp = temp.at("create a folder in", &system)?;
+        (temp.path().to_owned(), Some(temp))
     };
     WorkDir::create_private(&dir)?;
     let dir = std::path::absolute(&dir).at("find", &dir)?;

@@ -158,7 +158,7 @@ async fn probe_build(probe: &Probe<'_>, platform: Platform) -> Result<ProbeBuild
         bases: Arc::new(NoImages),
     };
     let cgroup = cgroups.and_then(|cgroups| cgroups.create(&slot.name).ok());
-    let (log, cancel) = (LogTail::default(), CancellationToken::new());
+    let log = LogTail::default();
     let steps = BuildSteps {
         launcher,
         slot,
@@ -166,7 +166,7 @@ async fn probe_build(probe: &Probe<'_>, platform: Platform) -> Result<ProbeBuild
         registry,
         job: &job,
         log: &log,
-        cancel: &cancel,
+        cancel: CancellationToken::new(),
         cgroup: cgroup.as_ref(),
     };
     let result = steps.build(&[]).await;

@@ -24,24 +24,16 @@ pub(super) fn program(platform: Platform) -> Vec<u8> {
     let size = HEADER_BYTES + code.len() as u64;
     let mut file = b"\x7fELF\x02\x01\x01".to_vec();
     file.resize(16, 0);
-    let halves = |file: &mut Vec<u8>, numbers: &[u16]| {
-        numbers.iter().for_each(|number| file.extend_from_slice(&number.to_le_bytes()));
-    };
-    let words = |file: &mut Vec<u8>, numbers: &[u32]| {
-        numbers.iter().for_each(|number| file.extend_from_slice(&number.to_le_bytes()));
-    };
-    let longs = |file: &mut Vec<u8>, numbers: &[u64]| {
-        numbers.iter().for_each(|number| file.extend_from_slice(&number.to_le_bytes()));
-    };
     // An executable, with the program header after this one and no sections.
-    halves(&mut file, &[2, machine]);
-    words(&mut file, &[1]);
-    longs(&mut file, &[LOAD_ADDRESS + HEADER_BYTES, 64, 0]);
-    words(&mut file, &[0]);
-    halves(&mut file, &[64, 56, 1, 0, 0, 0]);
+    file.extend([2, machine].map(u16::to_le_bytes).concat());
+    file.extend(1_u32.to_le_bytes());
+    file.extend([LOAD_ADDRESS + HEADER_BYTES, 64, 0].map(u64::to_le_bytes).concat());
+    file.extend(0_u32.to_le_bytes());
+    file.extend([64, 56, 1, 0, 0, 0].map(u16::to_le_bytes).concat());
     // One segment to read and execute: the whole file.
-    words(&mut file, &[1, 5]);
-    longs(&mut file, &[0, LOAD_ADDRESS, LOAD_ADDRESS, size, size, 0x1_0000]);
+    file.extend([1, 5].map(u32::to_le_bytes).concat());
+    let segment = [0, LOAD_ADDRESS, LOAD_ADDRESS, size, size, 0x1_0000];
+    file.extend(segment.map(u64::to_le_bytes).concat());
     file.extend_from_slice(code);
     file
 }

@@ -93,15 +93,16 @@ impl Slot {
 
 /// Returns the configuration of registries: a name without a registry means Docker Hub, as in Docker.
 fn registries_conf(registry: &PushRegistry) -> String {
-    let mut text = "unqualified-search-registries = [\"docker.io\"]\n\
-                    short-name-mode = \"disabled\"\n"
-        .to_owned();
-    if registry.trust == RegistryTrust::PlainHttp {
+    let docker_hub = "unqualified-search-registries = [\"docker.io\"]\n\
+                      short-name-mode = \"disabled\"\n";
+    let address = &registry.address;
+    match registry.trust {
         // Only for this registry; `--tls-verify=false` would hold for all.
-        let address = &registry.address;
-        text += &format!("[[registry]]\nlocation = \"{address}\"\ninsecure = true\n");
+        RegistryTrust::PlainHttp => {
+            format!("{docker_hub}[[registry]]\nlocation = \"{address}\"\ninsecure = true\n")
+        }
+        RegistryTrust::System | RegistryTrust::Ca(_) => docker_hub.to_owned(),
     }
-    text
 }
 
 /// Returns the disk space of a folder in bytes. Does not follow links, and skips what it cannot read or

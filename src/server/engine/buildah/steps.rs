@@ -41,7 +41,7 @@ pub(super) struct BuildSteps<'b> {
     pub(super) registry: &'b PushRegistry,
     pub(super) job: &'b BuildJob,
     pub(super) log: &'b dyn LogSink,
-    pub(super) cancel: &'b CancellationToken,
+    pub(super) cancel: CancellationToken,
     pub(super) cgroup: Option<&'b BuildCgroup>,
 }
 
@@ -101,7 +101,7 @@ impl BuildSteps<'_> {
         command.args(["pull", "--policy", "always", "--platform", wanted.as_str()]);
         command.arg("--authfile").arg(self.slot.authfile()).arg(reference);
         let log = self.step_log();
-        let status = process::run(command, None, &log, self.cancel).await?;
+        let status = process::run(command, None, &log, &self.cancel).await?;
         if !status.success() {
             let cause = failure::last_error(&log.tail.lines());
             return failed(format!("{at}: the base image `{shown}` cannot be pulled: {cause}"));
@@ -196,7 +196,7 @@ impl BuildSteps<'_> {
         });
         let archive =
             archive.map_err(|error| format!("the server cannot read the context: {error}"))?;
-        let status = process::run(command, Some(archive), &log, self.cancel).await?;
+        let status = process::run(command, Some(archive), &log, &self.cancel).await?;
         if status.success() {
             return Ok(());
         }
@@ -250,7 +250,7 @@ impl BuildSteps<'_> {
         command.arg("--authfile").arg(self.slot.authfile());
         command.arg(RESULT).arg(format!("docker://{destination}"));
         let log = self.step_log();
-        let (status, output) = process::capture(command, &log, self.cancel).await?;
+        let (status, output) = process::capture(command, &log, &self.cancel).await?;
         let digest = String::from_utf8_lossy(&output).trim().parse();
         match digest {
             Ok(digest) if status.success() => Ok(digest),
@@ -277,7 +277,7 @@ impl BuildSteps<'_> {
             command.arg("--tls-verify=false");
         }
         command.arg(format!("docker://{repository}@{digest}"));
-        let (status, output) = process::capture(command, &self.step_log(), self.cancel).await?;
+        let (status, output) = process::capture(command, &self.step_log(), &self.cancel).await?;
         let sizes = serde_json::from_slice::<ManifestSizes>(&output).ok();
         let total = |sizes: ManifestSizes| {
             sizes.layers.iter().fold(sizes.config.size, |sum, blob| sum.saturating_add(blob.size))
@@ -292,7 +292,7 @@ impl BuildSteps<'_> {
                       {{with .Docker.Config}}{{range .OnBuild}}{{.}}\n{{end}}{{end}}";
         command.args(["inspect", "--type", "image", "--format", format, image]);
         let log = self.step_log();
-        let (status, output) = process::capture(command, &log, self.cancel).await?;
+        let (status, output) = process::capture(command, &log, &self.cancel).await?;
         let text = String::from_utf8_lossy(&output);
         let (platform, triggers) = text.split_once('\n').unwrap_or((&text, ""));
         match platform.split_once('/') {

@@ -94,12 +94,12 @@ impl Engine for CheckEngine {
         &self.capabilities
     }
 
-    fn build<'a>(
-        &'a self,
+    fn build(
+        &self,
         job: BuildJob,
         _log: Arc<dyn LogSink>,
         cancel: CancellationToken,
-    ) -> BoxFuture<'a, Result<BuiltImage, EngineFailure>> {
+    ) -> BoxFuture<'_, Result<BuiltImage, EngineFailure>> {
         Box::pin(async move {
             self.check(&job, &cancel).await?;
             let size = job.archive.metadata().map(|meta| meta.len()).ok();
