@@ -1,5 +1,5 @@
 //! The engine `buildah`: real builds by the local server, pushed to a real registry. Needs buildah,
-//! runc, docker-registry, skopeo and a static BusyBox: `apt-get install buildah runc docker-registry
+//! runc, docker-registry, skopeo and a static `BusyBox`: `apt-get install buildah runc docker-registry
 //! skopeo busybox-static`.
 
 mod builds;
@@ -16,7 +16,7 @@ use serde_json::Value;
 
 use crate::support::{Registry, TestEnv};
 
-/// A Dockerfile with BusyBox and nothing else. `RUN` needs no shell: `["/bin/busybox", "sh", ...]`.
+/// A Dockerfile with `BusyBox` and nothing else. `RUN` needs no shell: `["/bin/busybox", "sh", ...]`.
 const BASE: &str = "FROM scratch\nCOPY busybox /bin/busybox\nRUN [\"/bin/busybox\", \"--install\", \"-s\", \"/bin\"]\n";
 
 /// A server with the engine, and its registry.
@@ -35,7 +35,7 @@ impl EngineEnv {
         Some(Self { env, registry })
     }
 
-    /// Writes a context with BusyBox.
+    /// Writes a context with `BusyBox`.
     pub(crate) fn context(&self, name: &str, dockerfile: &str) -> &Self {
         self.env.context(name, dockerfile);
         std::fs::copy("/bin/busybox", self.env.path(&format!("{name}/busybox"))).unwrap();
@@ -74,7 +74,14 @@ impl EngineEnv {
 
 /// Returns a manifest with one image.
 pub(crate) fn one_image(name: &str) -> String {
-    format!("version: 1\nimages:\n  - {{name: {name}, tag: v1, context: {name}}}\n")
+    manifest(&[name])
+}
+
+/// Returns a manifest with images, each with a context of its name.
+pub(crate) fn manifest(names: &[impl AsRef<str>]) -> String {
+    let line = |name: &str| format!("  - {{name: {name}, tag: v1, context: {name}}}\n");
+    let lines: Vec<String> = names.iter().map(|name| line(name.as_ref())).collect();
+    format!("version: 1\nimages:\n{}", lines.concat())
 }
 
 /// Returns the settings of a server that pushes to a registry.

@@ -4,18 +4,16 @@ use std::process::Command;
 
 use imgplan::test_support::base::name::Platform;
 
-use super::{BASE, EngineEnv, layers};
+use super::{BASE, EngineEnv, layers, manifest};
 
 /// A base and three children; each child has a file and a command.
 fn family(engine: &EngineEnv) {
     engine.context("base", BASE);
-    let mut manifest = "version: 1\nimages:\n  - {name: base, tag: v1, context: base}\n".to_owned();
     for name in ["one", "two", "three"] {
         let dockerfile = format!("FROM base:v1\nCOPY file /file\nRUN echo {name} > /name\n");
         engine.env.context(name, &dockerfile).write(&format!("{name}/file"), name);
-        manifest += &format!("  - {{name: {name}, tag: v1, context: {name}}}\n");
     }
-    engine.env.write("imgplan.yaml", manifest);
+    engine.env.write("imgplan.yaml", manifest(&["base", "one", "two", "three"]));
 }
 
 /// Builds a context with Buildah alone, and returns the digests of the layers.

@@ -122,6 +122,26 @@ fn disk_space_is_limited() {
 }
 
 #[test]
+fn an_archive_that_unpacks_to_much_is_refused() {
+    let limit = |engine: &mut imgplan::test_support::server::EngineConfig| {
+        engine.slots = Some(1);
+        engine.disk = 100_000_000;
+    };
+    let Some(engine) = EngineEnv::start(limit) else { return };
+    let size = 1 << 30;
+    let gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    let mut tar = tar::Builder::new(gzip);
+    let mut header = tar::Header::new_gnu();
+    header.set_size(size);
+    header.set_mode(0o644);
+    tar.append_data(&mut header, "zeros", std::io::repeat(0).take(size)).unwrap();
+    let bomb = tar.into_inner().unwrap().finish().unwrap();
+    engine.env.write("bomb/bomb.tar.gz", bomb);
+    let message = engine.fails("bomb", "FROM scratch\nADD bomb.tar.gz /\n");
+    assert!(message.contains("took more than 100 MB of disk space"), "{message}");
+}
+
+#[test]
 fn time_is_limited() {
     let limit = |engine: &mut imgplan::test_support::server::EngineConfig| {
         engine.build_timeout = Duration::from_secs(4);

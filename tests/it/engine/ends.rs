@@ -4,7 +4,7 @@
 use imgplan::test_support::server::ServerConfig;
 use serde_json::{Value, json};
 
-use super::{BASE, EngineEnv, config, leftovers, one_image, programs};
+use super::{BASE, EngineEnv, config, leftovers, manifest, one_image, programs};
 use crate::server::{Service, archive};
 use crate::support::{TestEnv, wait_until};
 
@@ -54,14 +54,12 @@ fn cut_off(signal: &str, seconds: &str) {
     let server = serve(&env, &registry.address, port);
     env.set("PRIME_API_BASE_URL", &format!("http://127.0.0.1:{port}"));
     wait_until("the engine is named", || server.has_said("Engine: buildah, pushes to "));
-    let mut manifest = "version: 1\nimages:\n".to_owned();
     let names: Vec<String> = (0..4).map(|index| format!("image{index}")).collect();
     for name in &names {
         env.context(name, &format!("{BASE}RUN sleep {seconds} && echo {name} > /name\n"));
         std::fs::copy("/bin/busybox", env.path(&format!("{name}/busybox"))).unwrap();
-        manifest += &format!("  - {{name: {name}, tag: v1, context: {name}}}\n");
     }
-    env.write("imgplan.yaml", manifest);
+    env.write("imgplan.yaml", manifest(&names));
     let apply = env.call(["apply", "--auto-approve"]).start();
     let folder = env.path("state/engine").display().to_string();
     let command = format!("sleep {seconds}");

@@ -2,7 +2,7 @@
 
 use imgplan::test_support::server::ServerConfig;
 
-use super::{BASE, EngineEnv};
+use super::{BASE, EngineEnv, manifest};
 use crate::support::TestEnv;
 
 #[test]
@@ -15,7 +15,7 @@ fn every_form_of_a_reference_is_the_image() {
     let shown = engine.env.ok(["show", "--json", "base:v1"]);
     assert!(shown.stdout.contains(&full), "{shown}");
     let forms = ["prime/local/base:v1", "prime/local-account/base:v1", &*full];
-    let mut manifest = "version: 1\nimages:\n".to_owned();
+    let mut names = Vec::new();
     for (index, form) in forms.iter().enumerate() {
         let copied = format!("FROM scratch\nCOPY --from={form} /bin/busybox /b\n");
         let mounted = format!(
@@ -24,10 +24,10 @@ fn every_form_of_a_reference_is_the_image() {
         for (kind, dockerfile) in [("copied", copied), ("mounted", mounted)] {
             let name = format!("{kind}-{index}");
             engine.env.context(&name, &dockerfile);
-            manifest += &format!("  - {{name: {name}, tag: v1, context: {name}}}\n");
+            names.push(name);
         }
     }
-    engine.env.write("imgplan.yaml", manifest);
+    engine.env.write("imgplan.yaml", manifest(&names));
     engine.env.apply();
     engine.env.plans_nothing();
     for (index, _) in forms.iter().enumerate() {
@@ -52,8 +52,8 @@ fn every_form_of_a_reference_is_the_image() {
 fn moved_images_and_the_platform_have_paths_in_the_registry() {
     let Some(engine) = EngineEnv::start(|_| ()) else { return };
     engine.context("core", BASE);
-    let manifest = "version: 1\nimages:\n  - {name: core, tag: v1, context: core, owner: platform, visibility: public}\n";
-    engine.env.write("imgplan.yaml", manifest);
+    let platform = "version: 1\nimages:\n  - {name: core, tag: v1, context: core, owner: platform, visibility: public}\n";
+    engine.env.write("imgplan.yaml", platform);
     engine.env.apply();
     let reference = format!("{}/core:v1", engine.registry.address);
     assert!(engine.registry.inspect("--raw", &reference)["layers"].is_array());

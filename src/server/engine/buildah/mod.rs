@@ -33,6 +33,7 @@ use super::{BuildJob, BuiltImage, Capabilities, Engine, EngineFailure, LogSink};
 use crate::base::file::AtPath;
 use crate::base::input::{self, InputKind};
 use crate::base::name::BuildId;
+use crate::base::reference::RegistryRef;
 use crate::base::size;
 use crate::base::text::exact_duration;
 use crate::base::work_dir::WorkDir;
@@ -158,6 +159,10 @@ impl BuildahEngine {
             Ok(_) => slot.is_dirty = false,
             Err(_) => sweep::sweep(slot, &self.launcher).await,
         }
+        // Layers of a build that was too large are of no use.
+        if result.is_err() && slot.disk_bytes().await > self.slot_bytes {
+            sweep::empty(slot, &self.launcher).await;
+        }
         result
     }
 
@@ -197,10 +202,18 @@ impl BuildahEngine {
         {
             return Ok(BuiltImage { digest: Some(record.digest), size: Some(size) });
         }
+        // A team's ID may have letters that no registry takes.
+        let parsed = destination.parse::<RegistryRef>();
+        parsed.map_err(|error| format!("no registry takes the image: {error}"))?;
         steps.check_downloads(checked)?;
         steps.check_run(checked, &self.capabilities.architectures)?;
         steps.pull_bases(&checked.bases).await?;
         steps.build(&checked.bases).await?;
+        // It may have grown since the last measurement.
+        if steps.slot.disk_bytes().await > self.slot_bytes {
+            let reason = self.too_large();
+            return Err(EngineFailure::Failed(format!("{}: {reason}", steps.job.dockerfile)));
+        }
         steps.check_result().await?;
         let digest = steps.push(destination).await?;
         self.records.add(id, &PushRecord { destination: destination.to_owned(), digest });
@@ -226,11 +239,13 @@ impl BuildahEngine {
                 let limit = exact_duration(self.config.build_timeout);
                 format!("the build took longer than {limit}, the limit of this server")
             }
-            () = too_large => {
-                let limit = size::bytes(self.slot_bytes);
-                format!("the build took more than {limit} of disk space, the limit of this server")
-            }
+            () = too_large => self.too_large(),
         }
+    }
+
+    fn too_large(&self) -> String {
+        let limit = size::bytes(self.slot_bytes);
+        format!("the build took more than {limit} of disk space, the limit of this server")
     }
 
     fn free_slots(&self) -> MutexGuard<'_, Vec<Slot>> {

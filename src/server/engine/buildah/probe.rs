@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -25,6 +26,9 @@ use crate::server::error::ServerError;
 
 /// The programs that the engine runs.
 const PROGRAMS: [&str; 5] = ["buildah", "runc", "skopeo", "unshare", "setpriv"];
+
+/// Maximum time of a small build.
+const MAX_PROBE: Duration = Duration::from_secs(120);
 
 /// The result of a probe.
 pub(super) struct Probed {
@@ -169,11 +173,15 @@ async fn probe_build(probe: &Probe<'_>, platform: Platform) -> Result<ProbeBuild
         cancel: CancellationToken::new(),
         cgroup: cgroup.as_ref(),
     };
-    let result = steps.build(&[]).await;
+    let result = tokio::time::timeout(MAX_PROBE, steps.build(&[])).await;
     if let Some(cgroup) = cgroup {
         cgroup.remove().await;
     }
-    Ok(if result.is_ok() { ProbeBuild::Runs } else { failed(&log.lines()) })
+    Ok(match result {
+        Ok(Ok(())) => ProbeBuild::Runs,
+        Ok(Err(_)) => failed(&log.lines()),
+        Err(_) => ProbeBuild::Fails(format!("a small build takes over {MAX_PROBE:?}")),
+    })
 }
 
 /// Returns what the output of a failed small build means.

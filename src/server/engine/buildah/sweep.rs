@@ -1,6 +1,7 @@
 //! Removes what builds left in a slot.
 
 use std::path::Path;
+use std::time::Duration;
 
 use tokio::process::Command;
 use tokio_util::sync::CancellationToken;
@@ -9,6 +10,9 @@ use super::launch::Launcher;
 use super::slot::Slot;
 use crate::base::name::Platform;
 use crate::server::engine::{LogTail, kernel_file, process};
+
+/// Maximum time of a command of a sweep.
+const MAX_SWEEP: Duration = Duration::from_secs(120);
 
 /// Removes the containers, mounts and temporary files that a build left.
 pub(super) async fn sweep(slot: &mut Slot, launcher: &Launcher) {
@@ -52,8 +56,8 @@ async fn unmount_below(dir: &Path) {
     }
 }
 
-/// Runs a command to its end. If it fails, the next build says why.
+/// Runs a command to its end, or kills it after [`MAX_SWEEP`]. If it fails, the next build says why.
 async fn run(command: Command) {
     let (log, never) = (LogTail::default(), CancellationToken::new());
-    let _ = process::run(command, None, &log, &never).await;
+    let _ = tokio::time::timeout(MAX_SWEEP, process::run(command, None, &log, &never)).await;
 }
