@@ -134,6 +134,10 @@ pub mod run {
 pub mod server {
     pub use crate::server::builds::ServerBuild;
     pub use crate::server::config::{ApiVersion, BulkShape, DockerHub, ServerConfig};
+    pub use crate::server::engine::Capabilities;
+    pub use crate::server::engine::config::{
+        BuildNetwork, EngineConfig, EngineKind, PushRegistry, RegistryTrust,
+    };
     pub use crate::server::error::ServerError;
     pub use crate::server::fault::{Fault, FaultKind};
     pub use crate::server::inject::ConnectionCut;

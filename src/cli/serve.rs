@@ -6,8 +6,9 @@ use super::signals;
 use super::ui::Ui;
 use crate::base::file;
 use crate::base::secret::ApiKey;
+use crate::base::text::list;
 use crate::event::Signal;
-use crate::server::{self, ServerConfig};
+use crate::server::{self, Capabilities, ServerConfig};
 
 pub(super) async fn run(ui: &mut Ui, args: ServeArgs) -> Result<Exit, Failure> {
     server::check_faults(&args.faults).map_err(|e| Failure::usage(e.message, e.help))?;
@@ -20,6 +21,9 @@ pub(super) async fn run(ui: &mut Ui, args: ServeArgs) -> Result<Exit, Failure> {
     }
     let key = if token { "the key of --token" } else { "any key" };
     ui.data(format_args!("Serving the images API on {url}"))?;
+    for line in engine_lines(server.capabilities()) {
+        ui.message(line)?;
+    }
     ui.message(format_args!(
         "To use it, set PRIME_API_BASE_URL={url} and PRIME_API_KEY to {key}. Ctrl-C stops it."
     ))?;
@@ -50,6 +54,7 @@ fn config(args: ServeArgs) -> Result<ServerConfig, Failure> {
         fail,
         faults,
         seed,
+        engine,
     } = args;
     let token = token.map(|text| {
         let message = "the token is empty or has characters that are not allowed in a header";
@@ -71,6 +76,25 @@ fn config(args: ServeArgs) -> Result<ServerConfig, Failure> {
         faults,
         seed,
         fail,
+        engine: engine.config(),
         ..ServerConfig::default()
     })
+}
+
+/// Returns a block of lines about the engine. Its texts come from programs and are escaped as all
+/// messages are.
+fn engine_lines(engine: &Capabilities) -> Vec<String> {
+    let Capabilities { engine: name, registry, architectures, isolation, enforced, gaps } = engine;
+    let mut lines = Vec::new();
+    match registry {
+        Some(registry) => {
+            lines.push(format!("Engine: {name}, pushes to {registry}"));
+            lines.push(format!("  isolation: {isolation}"));
+            lines.push(format!("  RUN: {}", list(architectures, usize::MAX)));
+            lines.push(format!("  limits of a build: {}", enforced.join(", ")));
+        }
+        None => lines.push(format!("Engine: {name}")),
+    }
+    lines.extend(gaps.iter().map(|gap| format!("  note: {gap}")));
+    lines
 }

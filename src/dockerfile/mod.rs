@@ -6,6 +6,7 @@
 //!
 //! Written by hand, because no crate keeps byte ranges, here-documents and stage scopes.
 
+mod executed;
 mod heredoc;
 mod instruction;
 mod lines;

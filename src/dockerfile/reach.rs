@@ -6,6 +6,7 @@
 //! references and platforms are checked in all stages; everything else only in needed ones.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::ops::Range;
 
 use super::instruction::{Instruction, Stage};
 use super::lower::LowerError;
@@ -65,6 +66,8 @@ pub struct BuildReach {
     pub whole: Option<WholeContext>,
     /// True if an instruction copies from a stage by its index, which counts all stages of the file.
     pub copies_by_index: bool,
+    /// The byte ranges of the sources that `ADD` downloads, in order.
+    pub downloads: Vec<Range<usize>>,
     /// The problems for which Docker refuses this build, in order. Problems with references are not
     /// among them: each reference has its own.
     pub errors: Vec<DockerfileError>,
@@ -148,7 +151,7 @@ impl Dockerfile {
             walk.stage(index);
             errors.extend(self.order_errors(&bases, index, outside));
         }
-        let StageWalk { paths, errors: walked, inputs, copies_by_index, .. } = walk;
+        let StageWalk { paths, errors: walked, inputs, copies_by_index, downloads, .. } = walk;
         errors.extend(walked);
         errors.sort_by_key(|error| error.span.start);
         let read = self.read_inputs(&bases, &inputs, target);
@@ -158,6 +161,7 @@ impl Dockerfile {
             paths: if read.context { paths } else { Vec::new() },
             whole: None,
             copies_by_index,
+            downloads,
             errors,
             stages,
         }
@@ -292,6 +296,9 @@ impl BuildReach {
         self.stages.extend(other.stages);
         self.copies_by_index |= other.copies_by_index;
         self.errors.retain(|error| other.errors.contains(error));
+        let new = other.downloads.into_iter().filter(|span| !self.downloads.contains(span));
+        let new: Vec<_> = new.collect();
+        self.downloads.extend(new);
         let known: BTreeSet<usize> = self.references.iter().map(|r| r.span.start).collect();
         let new = other.references.into_iter().filter(|r| !known.contains(&r.span.start));
         self.references.extend(new);

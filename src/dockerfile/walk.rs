@@ -29,6 +29,8 @@ pub(super) struct StageWalk<'w> {
     pub(super) inputs: HashMap<usize, Vec<StageInput>>,
     /// True if an instruction copies from a stage by its index.
     pub(super) copies_by_index: bool,
+    /// The byte ranges of the sources that `ADD` downloads.
+    pub(super) downloads: Vec<Range<usize>>,
 }
 
 impl<'w> StageWalk<'w> {
@@ -48,6 +50,7 @@ impl<'w> StageWalk<'w> {
             errors: Vec::new(),
             inputs: HashMap::new(),
             copies_by_index: false,
+            downloads: Vec::new(),
         }
     }
 
@@ -69,6 +72,7 @@ impl<'w> StageWalk<'w> {
             errors: Vec::new(),
             inputs: Vec::new(),
             copies_by_index: false,
+            downloads: Vec::new(),
         };
         // The triggers of the base run first.
         for trigger in file.triggers_of_base(bases, index) {
@@ -85,6 +89,7 @@ impl<'w> StageWalk<'w> {
         self.paths.append(&mut run.paths);
         self.errors.append(&mut run.errors);
         self.copies_by_index |= run.copies_by_index;
+        self.downloads.append(&mut run.downloads);
         self.inputs.insert(index, run.inputs);
         if bases.children[index] > 0 {
             self.variables_of.insert(index, run.variables);
@@ -114,6 +119,7 @@ struct StageRun<'w> {
     errors: Vec<DockerfileError>,
     inputs: Vec<StageInput>,
     copies_by_index: bool,
+    downloads: Vec<Range<usize>>,
 }
 
 impl StageRun<'_> {
@@ -154,7 +160,9 @@ impl StageRun<'_> {
         for source in &copy.sources {
             let expanded = self.expand(source);
             if let Some(path) = expanded.as_deref().filter(|path| is_remote(path)) {
-                if !copy.add {
+                if copy.add {
+                    self.downloads.push(source.span.clone());
+                } else {
                     self.errors.push(copies_remote(path, source.span.clone()));
                 }
                 continue;

@@ -7,12 +7,14 @@ use std::time::Duration;
 
 use axum::http::{HeaderMap, header};
 use regex::Regex;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::cancellations::Cancellations;
 use super::clock::ServerClock;
 use super::config::{BulkShape, ServerConfig};
+use super::engine::Engine;
 use super::error::{Refusal, ServerError};
 use super::fault::Faults;
 use super::model::ArtifactForm;
@@ -49,22 +51,20 @@ pub(super) struct App {
     pub(super) running: watch::Sender<usize>,
     pub(super) tasks: TaskTracker,
     pub(super) stopping: CancellationToken,
-    /// Permits to read an archive, which keeps a core busy.
-    pub(super) cores: Arc<Semaphore>,
     /// The registry that holds the images; `None` if there are only their names.
     pub(super) registry: Option<RegistryImages>,
+    pub(super) engine: Arc<dyn Engine>,
+    pub(super) cancellations: Cancellations,
 }
 
 impl App {
     pub(super) fn new(
         config: &ServerConfig,
         addr: Option<SocketAddr>,
+        store: ServerStore,
+        engine: Arc<dyn Engine>,
     ) -> Result<Self, ServerError> {
         let faults = Faults::new(&config.faults, config.seed).map_err(ServerError::Faults)?;
-        let store = match &config.state {
-            Some(dir) => ServerStore::open(dir)?,
-            None => ServerStore::in_memory()?,
-        };
         let (uploads, temp) = if let Some(uploads) = store.uploads()? {
             (uploads, None)
         } else {
@@ -73,7 +73,6 @@ impl App {
             let temp = temp.at("create a folder in", &system)?;
             (WorkDir::create_private(temp.path())?, Some(temp))
         };
-        let cores = std::thread::available_parallelism().map_or(2, usize::from);
         Ok(Self {
             clock: ServerClock::start(),
             addr,
@@ -89,6 +88,7 @@ impl App {
             form: ArtifactForm {
                 artifact_type: config.api.artifact_type(),
                 vm_paths: config.vm_paths,
+                registry: engine.capabilities().registry.clone(),
             },
             build_time: config.build_time,
             upload_ttl: config.upload_ttl,
@@ -100,8 +100,9 @@ impl App {
             running: watch::Sender::new(0),
             tasks: TaskTracker::new(),
             stopping: CancellationToken::new(),
-            cores: Arc::new(Semaphore::new(cores)),
             registry: config.registry.as_ref().map(RegistryImages::open).transpose()?,
+            engine,
+            cancellations: Cancellations::default(),
         })
     }
 

@@ -71,7 +71,7 @@ pub(super) fn start(app: &Arc<App>, id: &str, payload: &[u8]) -> Result<Response
             return Err(Refusal::bad(format!("Build is {}", status.as_str())));
         }
         BuildStatus::Building | BuildStatus::Completed | BuildStatus::Failed => {
-            return reply(StatusCode::OK, &build.to_wire(app.form));
+            return reply(StatusCode::OK, &build.to_wire(&app.form));
         }
     }
     if !request.context_uploaded || uploaded.is_none() {
@@ -79,7 +79,7 @@ pub(super) fn start(app: &Arc<App>, id: &str, payload: &[u8]) -> Result<Response
     }
     let build =
         StoredBuild { status: BuildStatus::Building, started_at: Some(app.clock.now()), ..build };
-    let (id, response) = (build.id.clone(), build.to_wire(app.form));
+    let (id, response) = (build.id.clone(), build.to_wire(&app.form));
     store.commit(vec![StateChange::Build(build)])?;
     drop(store);
     worker::spawn(app, &id);
@@ -88,7 +88,7 @@ pub(super) fn start(app: &Arc<App>, id: &str, payload: &[u8]) -> Result<Response
 
 /// `GET /images/build/{id}`.
 pub(super) fn status(app: &App, id: &str) -> Result<Response, Refusal> {
-    let response = app.store().state().build(id).map(|build| build.to_wire(app.form));
+    let response = app.store().state().build(id).map(|build| build.to_wire(&app.form));
     reply(StatusCode::OK, &response.ok_or_else(|| unknown(id))?)
 }
 
@@ -96,7 +96,7 @@ pub(super) fn status(app: &App, id: &str) -> Result<Response, Refusal> {
 pub(super) fn list(app: &App, uri: &Uri) -> Result<Response, Refusal> {
     let paging = paging(&query(uri)?)?;
     let store = app.store();
-    let response = page(store.state().builds(), paging, |build| build.to_wire(app.form));
+    let response = page(store.state().builds(), paging, |build| build.to_wire(&app.form));
     drop(store);
     reply(StatusCode::OK, &response)
 }
@@ -112,7 +112,7 @@ pub(super) fn vm_build(
     let map = object(payload)?;
     let platform = map.get("ownerScope").is_some_and(|scope| scope == "platform");
     let owner = scope(map.get("teamId").and_then(Value::as_str), platform)?;
-    let location = resolve(name, tag, &owner)?;
+    let location = resolve(app.form.stripped(name), tag, &owner)?;
     let store = app.store();
     let image = store.state().image(&location);
     let image = image.ok_or_else(|| Refusal::not_found(format!("Image {name}:{tag} not found")))?;

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use regex::Regex;
 
+use super::engine::config::EngineConfig;
 use super::fault::Fault;
 use super::registry_config::ServerRegistryConfig;
 use crate::base::limit::ClassLimit;
@@ -53,6 +54,8 @@ pub struct ServerConfig {
     pub fail: Option<Regex>,
     /// Registry that holds the images. `None` keeps only their names: a transfer then copies nothing.
     pub registry: Option<ServerRegistryConfig>,
+    /// The engine that makes the images.
+    pub engine: EngineConfig,
 }
 
 impl Default for ServerConfig {
@@ -75,6 +78,7 @@ impl Default for ServerConfig {
             seed: 0,
             fail: None,
             registry: None,
+            engine: EngineConfig::default(),
         }
     }
 }

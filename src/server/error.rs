@@ -85,6 +85,17 @@ pub enum ServerError {
         /// The newest supported version.
         known: u64,
     },
+    /// The engine cannot build on this machine.
+    #[error("the engine `{engine}` cannot be used: {message}")]
+    #[diagnostic(code(imgplan::server::engine), help("{help}"))]
+    Engine {
+        /// Name of the engine.
+        engine: &'static str,
+        /// The reason.
+        message: String,
+        /// Advice to the user.
+        help: String,
+    },
     /// The fault rates of a class add up to more than 1.
     #[error("{0}")]
     #[diagnostic(code(imgplan::server::faults), help("{}", .0.help))]

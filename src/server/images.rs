@@ -25,11 +25,11 @@ pub(super) fn list(app: &App, uri: &Uri) -> Result<Response, Refusal> {
         return Err(Refusal::forbidden("Only platform admins can list platform images"));
     }
     let paging = paging(&query)?;
-    let search = query.get("search").map(String::as_str);
+    let search = query.get("search").map(|text| app.form.stripped(text));
     let store = app.store();
     let state = store.state();
     let groups = state.listing(&owner, search).into_iter();
-    let page = page(groups, paging, |location| state.rows(location, app.form));
+    let page = page(groups, paging, |location| state.rows(location, &app.form));
     drop(store);
     let Page { data, total_count, offset, limit } = page;
     let rows = Page { data: data.into_iter().flatten().collect(), total_count, offset, limit };
@@ -55,7 +55,7 @@ pub(super) fn delete(
     tag: &str,
     uri: &Uri,
 ) -> Result<Response, Refusal> {
-    let location = resolve(name, tag, &owner(&query(uri)?)?)?;
+    let location = resolve(app.form.stripped(name), tag, &owner(&query(uri)?)?)?;
     let mut store = app.store();
     let mut changes = deletion(store.state(), &location, app.clock.now());
     if changes.is_empty() {
@@ -64,6 +64,8 @@ pub(super) fn delete(
     if location.owner == Owner::Platform && !app.rules.admin {
         return Err(Refusal::forbidden("Only platform admins can delete platform images"));
     }
+    let active = store.state().builds_at(&location).filter(|build| build.status.is_active());
+    let active: Vec<BuildId> = active.map(|build| build.id.clone()).collect();
     let waiting = store.state().builds_at(&location).filter(|b| b.status == BuildStatus::Uploading);
     let contexts: Vec<BuildId> = waiting.map(|build| build.id.clone()).collect();
     if app.registry.is_some() {
@@ -71,6 +73,7 @@ pub(super) fn delete(
     }
     store.commit(changes)?;
     drop(store);
+    app.cancellations.cancel(&active);
     unpublish::spawn(app, location);
     // Most were never uploaded.
     delete_contexts(app, &contexts);

@@ -61,7 +61,7 @@ fn context_build(
     let origin =
         StoredOrigin::Context { dockerfile_path: order.dockerfile_path.clone(), uploaded: None };
     let build = order.build(location, origin, BuildStatus::Uploading, store.state().next_seq())?;
-    let mut answer = response(&build, store.state());
+    let mut answer = response(app, &build, store.state());
     let ttl = app.upload_ttl.as_secs().cast_signed();
     let expires = order.at.seconds().saturating_add(ttl);
     let path = upload::signed_path(store.key(), build.id.as_str(), expires);

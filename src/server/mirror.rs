@@ -2,7 +2,7 @@
 
 use super::app::App;
 use super::model::{BuildStatus, StoredBuild, StoredContent, StoredOrigin};
-use super::registry_images::RepositoryGuard;
+use super::registry_images::TagGuard;
 use crate::base::name::BuildId;
 use crate::registry::CopiedImage;
 
@@ -34,15 +34,15 @@ pub(super) async fn copy(
     registry.copy(source, Some(build.platform), &build.location).await.map(Some)
 }
 
-/// Writes the tag of a copied image, unless the transfer was cancelled. Returns the lock of the repository,
+/// Writes the tag of a copied image, unless the transfer was cancelled. Returns the lock of the tag,
 /// which the caller holds until the state has the image.
 pub(super) async fn publish(
     app: &App,
     build: &StoredBuild,
     copied: &CopiedImage,
-) -> (Result<StoredContent, String>, Option<RepositoryGuard>) {
+) -> (Result<StoredContent, String>, Option<TagGuard>) {
     let Some(registry) = &app.registry else { return (Ok(StoredContent::default()), None) };
-    let lock = registry.lock(&build.location).await;
+    let lock = registry.lock_tag(&build.location).await;
     let is_wanted = {
         let store = app.store();
         let current = store.state().build(build.id.as_str());

@@ -2,28 +2,31 @@
 //!
 //! It has one account, `local`, which is a member of every team, and by default an admin. Images,
 //! builds, limits, signed upload URLs and quotas follow the API contract, in the version that
-//! `ServerConfig::api` selects. Nothing is built: `builder` checks for the errors that a real build would
-//! have. With a registry (`ServerConfig::registry`), transfers are real copies, and renames and deletions
-//! happen there too (`registry_images`). The server shares only the types of the API with the client.
+//! `ServerConfig::api` selects. An engine makes the images; the default one, `check`, builds and pulls
+//! nothing, and checks for the errors that a real build would have. With a registry
+//! (`ServerConfig::registry`), transfers are real copies, and renames and deletions happen there too
+//! (`registry_images`). The server shares only the types of the API with the client.
 //!
 //! ```text
 //! request ─► routes (log, token, limits) ─► inject (faults) ─► initiate │ builds │ images │ update │ account │ upload
 //!                                                                 │            ▲
 //!                                    store (state + its files) ◄──┴─ worker ───┘  a task for each running build
-//!                                                                      ├► builder (archive, Dockerfile, bases)
+//!                                                                      ├► engine (check or buildah)
 //!                                                                      └► mirror (copies to the registry)
 //! ```
 
 mod account;
 mod app;
+mod bases;
 mod body;
-mod builder;
 pub(crate) mod builds;
+mod cancellations;
 mod clock;
 pub(crate) mod config;
 mod connections;
 mod descriptors;
 mod endpoint;
+pub(crate) mod engine;
 pub(crate) mod error;
 pub(crate) mod fault;
 mod images;
@@ -60,8 +63,14 @@ use tokio_util::sync::DropGuard;
 use self::app::App;
 pub(crate) use self::config::{ApiVersion, BulkShape, DockerHub, ServerConfig};
 use self::connections::BoundedListener;
+pub(crate) use self::engine::Capabilities;
+use self::engine::choose;
+pub(crate) use self::engine::config::{
+    BuildNetwork, EngineConfig, EngineKind, PushRegistry, RegistryTrust,
+};
 pub(crate) use self::error::ServerError;
 pub(crate) use self::fault::{Fault, check_faults};
+use self::store::ServerStore;
 
 /// Maximum time that [`Server::stop`] waits for active requests.
 const STOP_GRACE: Duration = Duration::from_secs(10);
@@ -109,7 +118,14 @@ pub async fn start(config: ServerConfig) -> Result<Server, ServerError> {
             Some(bound.map_err(|source| ServerError::Listen { addr, source })?)
         }
     };
-    let app = Arc::new(App::new(&config, listener.as_ref().map(|(addr, _)| *addr))?);
+    let store = match &config.state {
+        Some(dir) => ServerStore::open(dir)?,
+        None => ServerStore::in_memory()?,
+    };
+    // After the state, whose lock keeps other servers from the folder of the engine.
+    let engine = choose::start(&config.engine, config.state.as_deref()).await?;
+    let addr = listener.as_ref().map(|(addr, _)| *addr);
+    let app = Arc::new(App::new(&config, addr, store, engine)?);
     worker::resume(&app);
     let router = routes::router(Arc::clone(&app));
     let serving = listener.map(|(_, listener)| {
@@ -134,6 +150,11 @@ impl Server {
     /// Returns the URL for clients: `http://127.0.0.1:PORT`, or `http://in-process` without a network.
     pub fn url(&self) -> String {
         self.app.url()
+    }
+
+    /// Returns the abilities of the server's engine.
+    pub fn capabilities(&self) -> &Capabilities {
+        self.app.engine.capabilities()
     }
 
     /// Stops the server: accepts no more requests, finishes the active ones, and writes the state.

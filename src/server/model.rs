@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::engine::BuiltImage;
 use super::error::ServerError;
 use super::location::Location;
 use crate::api::wire::{Artifact, BuildStatusResponse, ImageResponse};
@@ -162,23 +163,52 @@ pub(super) struct StoredContent {
     pub(super) children: Vec<OciDigest>,
 }
 
+impl From<BuiltImage> for StoredContent {
+    fn from(image: BuiltImage) -> Self {
+        Self { size: image.size, digest: image.digest, children: Vec::new() }
+    }
+}
+
 /// The form in which responses show builds and images.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) struct ArtifactForm {
     pub(super) artifact_type: &'static str,
     /// True if the paths are storage paths, `vm/<name>:<tag>`.
     pub(super) vm_paths: bool,
+    /// Registry that has the images, with its port; `None` if nothing is built.
+    pub(super) registry: Option<String>,
 }
 
 impl ArtifactForm {
-    fn path(self, location: &Location) -> String {
-        if self.vm_paths { format!("vm/{}", location.short()) } else { location.full_path() }
+    fn path(&self, location: &Location) -> String {
+        if self.vm_paths { format!("vm/{}", location.short()) } else { self.full_path(location) }
+    }
+
+    /// Returns the reference with which an image is pulled: with the registry, if there is one.
+    pub(super) fn full_path(&self, location: &Location) -> String {
+        match &self.registry {
+            Some(registry) => format!("{registry}/{}", location.full_path()),
+            None => location.full_path(),
+        }
+    }
+
+    /// Returns a reference without the host of the registry; `None` if it does not begin with it. The
+    /// case of host names does not matter.
+    pub(super) fn without_registry<'r>(&self, reference: &'r str) -> Option<&'r str> {
+        let registry = self.registry.as_deref()?;
+        let (host, path) = reference.split_once('/')?;
+        host.eq_ignore_ascii_case(registry).then_some(path)
+    }
+
+    /// Returns a reference or path as the server knows it: without the registry, if it has one.
+    pub(super) fn stripped<'r>(&self, reference: &'r str) -> &'r str {
+        self.without_registry(reference).unwrap_or(reference)
     }
 }
 
 impl StoredBuild {
     /// Returns the build as `GET /images/build/{id}` shows it.
-    pub(super) fn to_wire(&self, form: ArtifactForm) -> BuildStatusResponse {
+    pub(super) fn to_wire(&self, form: &ArtifactForm) -> BuildStatusResponse {
         let text = |stamp: Option<UnixMillis>| stamp.map(|stamp| stamp.to_string());
         BuildStatusResponse {
             id: self.id.to_string(),
@@ -208,7 +238,7 @@ impl StoredBuild {
         &self,
         visibility: StoredVisibility,
         image: Option<&StoredImage>,
-        form: ArtifactForm,
+        form: &ArtifactForm,
     ) -> ImageResponse {
         let text = |stamp: Option<UnixMillis>| stamp.map(|stamp| stamp.to_string());
         let (team_id, owner_type) = match &self.location.owner {
@@ -244,6 +274,27 @@ mod tests {
     #[test]
     fn times_are_written_in_rfc_3339() {
         assert_eq!(UnixMillis(1_700_000_000_120).to_string(), "2023-11-14T22:13:20.120Z");
+    }
+
+    #[test]
+    fn paths_have_the_registry() {
+        let form = |registry: Option<&str>, vm_paths| ArtifactForm {
+            artifact_type: "VM_SANDBOX",
+            vm_paths,
+            registry: registry.map(str::to_owned),
+        };
+        let location =
+            |owner| Location { owner, name: "app".parse().unwrap(), tag: "v1".parse().unwrap() };
+        let with = form(Some("localhost:5000"), false);
+        let own = location(Owner::Personal);
+        assert_eq!(with.path(&own), "localhost:5000/prime/local/app:v1");
+        assert_eq!(with.path(&location(Owner::Platform)), "localhost:5000/app:v1");
+        assert_eq!(form(None, false).path(&own), "prime/local/app:v1");
+        assert_eq!(form(Some("localhost:5000"), true).path(&own), "vm/app:v1");
+        assert_eq!(with.stripped("LocalHost:5000/prime/local/app:v1"), "prime/local/app:v1");
+        assert_eq!(with.without_registry("localhost:5001/app:v1"), None);
+        assert_eq!(with.stripped("prime/local/app:v1"), "prime/local/app:v1");
+        assert_eq!(form(None, false).without_registry("localhost:5000/app:v1"), None);
     }
 
     #[test]

@@ -1,15 +1,18 @@
 //! The images in the registry behind the server: copies of other registries' images, renames and removals.
 //!
-//! Whoever writes or removes a tag holds the [lock](RegistryImages::lock) of its repository until the state
-//! says so too. Otherwise a removal, which looks up in the state which other images have the digest, could
-//! take one that was pushed and is not recorded yet.
+//! Whoever writes a tag [locks the tag](RegistryImages::lock_tag), and whoever removes one [locks the
+//! repository](RegistryImages::lock_repository), until the state says so too. Otherwise a removal, which
+//! looks up in the state which other images have the digest, could take one that was pushed and is not
+//! recorded yet.
 
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
-use tokio::sync::{OwnedMutexGuard, Semaphore, SemaphorePermit};
+use tokio::sync::{
+    OwnedMutexGuard, OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock, Semaphore, SemaphorePermit,
+};
 
 use super::error::ServerError;
 use super::location::Location;
@@ -37,7 +40,30 @@ const OWN_CONCURRENCY: usize = 32;
 /// Number of locks at which those without a holder are dropped.
 const MAX_IDLE_LOCKS: usize = 1000;
 
-type RepositoryLocks = HashMap<String, Weak<tokio::sync::Mutex<()>>>;
+/// Locks by the name of what they lock. Those without a holder are dropped now and then.
+#[derive(Debug)]
+struct NamedLocks<L>(Mutex<HashMap<String, Weak<L>>>);
+
+impl<L: Default> NamedLocks<L> {
+    fn get(&self, name: String) -> Arc<L> {
+        let mut locks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if locks.len() >= MAX_IDLE_LOCKS {
+            locks.retain(|_, lock| lock.strong_count() > 0);
+        }
+        let lock = locks.entry(name).or_default();
+        lock.upgrade().unwrap_or_else(|| {
+            let new = Arc::default();
+            *lock = Arc::downgrade(&new);
+            new
+        })
+    }
+}
+
+impl<L> Default for NamedLocks<L> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}
 
 /// Access to the images in the registry behind the server.
 #[derive(Debug)]
@@ -46,11 +72,18 @@ pub(super) struct RegistryImages {
     copier: ImageCopier,
     upstream: Registries,
     copies: Semaphore,
-    locks: Mutex<RepositoryLocks>,
+    repositories: NamedLocks<RwLock<()>>,
+    tags: NamedLocks<tokio::sync::Mutex<()>>,
+}
+
+/// The lock of a tag, released when dropped.
+pub(super) struct TagGuard {
+    _repository: OwnedRwLockReadGuard<()>,
+    _tag: OwnedMutexGuard<()>,
 }
 
 /// The lock of a repository, released when dropped.
-pub(super) type RepositoryGuard = OwnedMutexGuard<()>;
+pub(super) type RepositoryGuard = OwnedRwLockWriteGuard<()>;
 
 impl RegistryImages {
     /// Prepares the access. Nothing is sent yet.
@@ -93,7 +126,8 @@ impl RegistryImages {
             copier: ImageCopier::new(connect(own)?),
             upstream: connect(upstream)?,
             copies: Semaphore::new(MAX_COPIES),
-            locks: Mutex::default(),
+            repositories: NamedLocks::default(),
+            tags: NamedLocks::default(),
         })
     }
 
@@ -102,21 +136,17 @@ impl RegistryImages {
         self.copies.acquire().await.ok()
     }
 
-    /// Locks the repository of a location; see the comment of this module.
-    pub(super) async fn lock(&self, location: &Location) -> RepositoryGuard {
-        let lock = {
-            let mut locks = self.locks.lock().unwrap_or_else(PoisonError::into_inner);
-            if locks.len() >= MAX_IDLE_LOCKS {
-                locks.retain(|_, lock| lock.strong_count() > 0);
-            }
-            let lock = locks.entry(location.repository()).or_default();
-            lock.upgrade().unwrap_or_else(|| {
-                let new = Arc::default();
-                *lock = Arc::downgrade(&new);
-                new
-            })
-        };
-        lock.lock_owned().await
+    /// Locks the tag of a location, which others may not write meanwhile, and from whose repository
+    /// nothing is removed meanwhile.
+    pub(super) async fn lock_tag(&self, location: &Location) -> TagGuard {
+        let repository = self.repositories.get(location.repository()).read_owned().await;
+        let tag = self.tags.get(format!("{}:{}", location.repository(), location.tag));
+        TagGuard { _repository: repository, _tag: tag.lock_owned().await }
+    }
+
+    /// Locks the repository of a location with all of its tags.
+    pub(super) async fn lock_repository(&self, location: &Location) -> RepositoryGuard {
+        self.repositories.get(location.repository()).write_owned().await
     }
 
     /// Copies an image of another registry, or of this one, to a location: all but its tag.
@@ -140,7 +170,7 @@ impl RegistryImages {
         copied.map_err(|error| reason(&error))
     }
 
-    /// Writes the tag of a copied image. The caller holds the lock of the repository.
+    /// Writes the tag of a copied image. The caller holds the lock of the tag.
     ///
     /// # Errors
     ///
@@ -152,7 +182,7 @@ impl RegistryImages {
     }
 
     /// Gives the image with a digest a further tag, at `to`: its blobs are mounted there, and its manifest
-    /// is written. The caller holds the lock of the repository of `to`.
+    /// is written. The caller holds the lock of the tag `to`.
     ///
     /// # Errors
     ///
@@ -232,6 +262,8 @@ fn reason(error: &RegistryError) -> String {
 
 #[cfg(test)]
 mod tests {
+    use futures::FutureExt;
+
     use super::*;
 
     fn config(host: &str, ca_file: Option<&Path>) -> ServerRegistryConfig {
@@ -279,20 +311,23 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_repository_is_locked_for_all_its_tags() {
+    async fn tags_are_locked_one_by_one_and_with_their_repository() {
         let images = RegistryImages::open(&config("localhost", None)).unwrap();
         let location = |name: &str, tag: &str| Location {
             owner: crate::base::name::Owner::Personal,
             name: name.parse().unwrap(),
             tag: tag.parse().unwrap(),
         };
-        let guard = images.lock(&location("app", "1")).await;
-        images.lock(&location("other", "1")).await;
-        let second_tag = location("app", "2");
-        let waiting = images.lock(&second_tag);
-        let waiting = tokio::time::timeout(Duration::from_millis(1), waiting);
-        assert!(waiting.await.is_err());
+        let (first, second) = (location("app", "1"), location("app", "2"));
+        let guard = images.lock_tag(&first).await;
+        images.lock_tag(&second).await;
+        images.lock_repository(&location("other", "1")).await;
+        assert!(images.lock_tag(&first).now_or_never().is_none());
+        assert!(images.lock_repository(&second).now_or_never().is_none());
         drop(guard);
-        images.lock(&second_tag).await;
+        let guard = images.lock_repository(&first).await;
+        assert!(images.lock_tag(&second).now_or_never().is_none());
+        drop(guard);
+        images.lock_tag(&second).await;
     }
 }

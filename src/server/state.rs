@@ -212,7 +212,7 @@ impl ServerState {
 
     /// Returns the rows of `GET /images` for one location, the newest first: the image, active builds,
     /// and the last failed build if it is newer than the image.
-    pub(super) fn rows(&self, location: &Location, form: ArtifactForm) -> Vec<ImageResponse> {
+    pub(super) fn rows(&self, location: &Location, form: &ArtifactForm) -> Vec<ImageResponse> {
         let image = self.image(location);
         let row = |build: &StoredBuild| {
             let image = image.filter(|image| image.build == build.id);
@@ -258,7 +258,7 @@ mod tests {
     fn statuses(state: &ServerState, search: Option<&str>) -> Vec<Vec<String>> {
         let listing = state.listing(&Owner::Personal, search);
         let status = |row: ImageResponse| format!("{} {}", row.image_name, row.status);
-        let form = ArtifactForm { artifact_type: "VM_SANDBOX", vm_paths: false };
+        let form = &ArtifactForm { artifact_type: "VM_SANDBOX", vm_paths: false, registry: None };
         let rows =
             |location: &&Location| state.rows(location, form).into_iter().map(status).collect();
         listing.iter().map(rows).collect()

@@ -45,7 +45,7 @@ pub(super) fn all_or_none(
         app.traffic().draw_images(key, images)?;
     }
     let first = builds.first().ok_or_else(|| Refusal::internal("a transfer without a source"))?;
-    let mut answer = response(first, store.state());
+    let mut answer = response(app, first, store.state());
     answer.build_ids = Some(builds.iter().map(|build| build.id.to_string()).collect());
     let ids: Vec<BuildId> = builds.iter().map(|build| build.id.clone()).collect();
     let short: Vec<String> = builds.iter().map(|build| build.location.short()).collect();
@@ -100,7 +100,7 @@ fn accept_one(
     if let Some(key) = order.rate_limit_key() {
         app.traffic().draw_images(key, 1)?;
     }
-    let answer = response(&build, store.state());
+    let answer = response(app, &build, store.state());
     let (id, location) = (build.id.clone(), build.location.clone());
     store.commit(vec![StateChange::Build(build)])?;
     drop(store);
@@ -167,11 +167,11 @@ pub(super) fn quota_text(owner: &Owner, count: usize, quota: u32) -> String {
 }
 
 /// Returns the response to the initiation of a build.
-pub(super) fn response(build: &StoredBuild, state: &ServerState) -> BuildImageResponse {
+pub(super) fn response(app: &App, build: &StoredBuild, state: &ServerState) -> BuildImageResponse {
     let visibility = state.effective(&build.location, build.visibility);
     BuildImageResponse {
         build_id: build.id.to_string(),
-        full_image_path: Some(build.location.full_path()),
+        full_image_path: Some(app.form.full_path(&build.location)),
         build_ids: Some(vec![build.id.to_string()]),
         upload_url: None,
         expires_in: None,

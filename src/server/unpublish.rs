@@ -45,7 +45,7 @@ async fn run(app: &App, location: &Location) {
 
 /// Returns true if nothing is left to do.
 async fn attempt(app: &App, registry: &RegistryImages, location: &Location) -> bool {
-    let _lock = registry.lock(location).await;
+    let _lock = registry.lock_repository(location).await;
     {
         let store = app.store();
         if !store.state().unpublished().any(|noted| noted == location) {

@@ -51,13 +51,14 @@ pub(super) async fn update(app: &Arc<App>, payload: &[u8]) -> Result<Response, R
     let mut copy = request.dry_run.then(|| app.store().state().clone());
     let mut results = Vec::new();
     for update in request.updates {
+        let source = update.source.clone();
+        let update = without_registry(app, update);
         let planned = match &mut copy {
             Some(copy) => plan(app, copy, &update).inspect(|planned| {
                 planned.changes.iter().cloned().for_each(|change| copy.apply(change));
             }),
             None => make(app, &update).await?,
         };
-        let ImageUpdate { source, .. } = update;
         let result = match planned {
             Ok(PlannedUpdate { before, after, .. }) => {
                 let (before, after) = (Some(shown(&before)), Some(shown(&after)));
@@ -94,7 +95,7 @@ async fn make(
     else {
         return commit(app, update, None);
     };
-    let _lock = registry.lock(&after.location).await;
+    let _lock = registry.lock_tag(&after.location).await;
     let (from, digest, to) = {
         let mut store = app.store();
         let planned = match plan(app, store.state(), update) {
@@ -146,6 +147,13 @@ fn commit(
 fn changed() -> UpdateError {
     let message = "The image has changed meanwhile. Repeat the update.".to_owned();
     UpdateError { code: "conflict".to_owned(), message }
+}
+
+/// Returns an update whose source is without the host of this server's registry.
+fn without_registry(app: &App, update: ImageUpdate) -> ImageUpdate {
+    let reference = update.source.reference.as_deref();
+    let reference = reference.map(|reference| app.form.stripped(reference).to_owned());
+    ImageUpdate { source: UpdateSource { reference, ..update.source }, ..update }
 }
 
 /// Checks the errors for which a request is refused as a whole.

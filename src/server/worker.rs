@@ -1,14 +1,22 @@
-//! Runs builds, each in a task: checks the build or copies the image, waits for the build time, and stores
-//! the result.
+//! Runs builds, each in a task: gives the build to the engine, waits for the build time, and stores the
+//! result.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio_util::sync::CancellationToken;
+
 use super::app::App;
+use super::bases::ServerImages;
+use super::descriptors::open_patiently;
+use super::engine::{BuildJob, EngineFailure, LogTail};
 use super::model::{BuildStatus, StoredBuild, StoredContent, StoredOrigin};
+use super::registry_images::TagGuard;
 use super::state::{ServerState, StateChange};
-use super::{builder, mirror, unpublish, upload};
+use super::{mirror, unpublish, upload};
 use crate::base::name::BuildId;
+use crate::base::work_dir::WorkName;
+use crate::registry::CopiedImage;
 
 /// Delay before a failed write of a result is repeated.
 const WRITE_RETRY_DELAY: Duration = Duration::from_secs(1);
@@ -43,36 +51,92 @@ pub(super) fn spawn(app: &Arc<App>, id: &BuildId) {
     let (app, id) = (Arc::clone(app), id.clone());
     app.tasks.clone().spawn(async move {
         let _guard = guard;
-        let stopping = app.stopping.clone();
-        stopping.run_until_cancelled(run(&app, &id)).await;
+        let cancel = app.cancellations.enter(&id, &app.stopping);
+        run(&app, &id, &cancel).await;
+        app.cancellations.leave(&id);
     });
 }
 
-async fn run(app: &Arc<App>, id: &BuildId) {
-    let _turn = mirror::wait_for_turn(app, id).await;
-    let Some(build) = begin(app, id).await else { return };
-    let mut copied = None;
-    let mut result = match (configured_failure(app, &build), &build.origin) {
-        (Some(message), _) => Err(message),
-        (None, StoredOrigin::Transfer { source }) => {
-            let copy = mirror::copy(app, &build, source).await;
-            copy.map(|image| copied = image).map(|()| StoredContent::default())
-        }
-        (None, StoredOrigin::Context { uploaded, .. }) => {
-            let checked = builder::check(app, &build).await;
-            checked.map(|()| StoredContent { size: *uploaded, ..StoredContent::default() })
+async fn run(app: &Arc<App>, id: &BuildId, cancel: &CancellationToken) {
+    let stopping = &app.stopping;
+    let begun = async {
+        let turn = mirror::wait_for_turn(app, id).await;
+        Some((begin(app, id).await?, turn))
+    };
+    let Some(Some((build, _turn))) = stopping.run_until_cancelled(begun).await else { return };
+    // Not dropped when the server stops: an engine ends its processes first.
+    let result = match make(app, &build, cancel).await {
+        Ok(made) => Ok(made),
+        Err(EngineFailure::Failed(message)) => Err(message),
+        Err(EngineFailure::Cancelled) if stopping.is_cancelled() => return,
+        Err(EngineFailure::Cancelled) => Err("the build was cancelled".to_owned()),
+    };
+    let end = async {
+        tokio::time::sleep(app.build_time).await;
+        // The lock is held until the state has the image.
+        let (result, _lock) = match result {
+            Ok(MadeImage::Built(content, lock)) => (Ok(content), lock),
+            Ok(MadeImage::Copied(copied)) => mirror::publish(app, &build, &copied).await,
+            Err(message) => (Err(message), None),
+        };
+        commit(app, id, |store, build| store.finish(build, result.clone(), app.clock.now())).await;
+        if matches!(build.origin, StoredOrigin::Context { .. }) {
+            app.engine.forget(id);
+            upload::delete_contexts(app, [id]);
         }
     };
-    tokio::time::sleep(app.build_time).await;
-    // Held until the state has the image.
-    let mut _lock = None;
-    if let Some(copied) = &copied {
-        (result, _lock) = mirror::publish(app, &build, copied).await;
+    stopping.run_until_cancelled(end).await;
+}
+
+/// An image that was made.
+enum MadeImage {
+    /// Built, and pushed if the engine pushes, under the lock of its tag.
+    Built(StoredContent, Option<TagGuard>),
+    /// Copied to the registry, without its tag.
+    Copied(CopiedImage),
+}
+
+/// Makes the image of a build.
+async fn make(
+    app: &Arc<App>,
+    build: &StoredBuild,
+    cancel: &CancellationToken,
+) -> Result<MadeImage, EngineFailure> {
+    if let Some(message) = configured_failure(app, build) {
+        return Err(EngineFailure::Failed(message));
     }
-    commit(app, id, |store, build| store.finish(build, result.clone(), app.clock.now())).await;
-    if matches!(build.origin, StoredOrigin::Context { .. }) {
-        upload::delete_contexts(app, [id]);
-    }
+    let dockerfile = match &build.origin {
+        StoredOrigin::Context { dockerfile_path, .. } => dockerfile_path.clone(),
+        StoredOrigin::Transfer { source } => {
+            let copied = cancel.run_until_cancelled(mirror::copy(app, build, source)).await;
+            return Ok(match copied.ok_or(EngineFailure::Cancelled)?? {
+                Some(copied) => MadeImage::Copied(copied),
+                None => MadeImage::Built(StoredContent::default(), None),
+            });
+        }
+    };
+    let name = WorkName::upload(&build.id);
+    let archive = open_patiently(|| app.uploads.open_file(&name)).await.map_err(|error| {
+        format!("the server cannot read the uploaded context: {}", error.source)
+    })?;
+    let pushes = app.form.registry.is_some();
+    let lock = match app.registry.as_ref().filter(|_| pushes) {
+        Some(registry) => {
+            let lock = cancel.run_until_cancelled(registry.lock_tag(&build.location)).await;
+            Some(lock.ok_or(EngineFailure::Cancelled)?)
+        }
+        None => None,
+    };
+    let job = BuildJob {
+        id: build.id.clone(),
+        archive,
+        dockerfile,
+        platform: build.platform,
+        destination: pushes.then(|| app.form.full_path(&build.location)),
+        bases: Arc::new(ServerImages(Arc::clone(app))),
+    };
+    let built = app.engine.build(job, Arc::new(LogTail::default()), cancel.clone()).await?;
+    Ok(MadeImage::Built(built.into(), lock))
 }
 
 /// Returns the failure of a build whose image matches the pattern of `--fail`.

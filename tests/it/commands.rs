@@ -321,7 +321,8 @@ fn short_help_fits_a_screen_and_long_help_names_environment_variables() {
         assert!(short.lines().count() <= 40, "{short}");
         assert!(!short.contains("env:") && long.contains("[env: IMGPLAN_CHDIR]"), "{long}");
         assert!(long.lines().all(|line| line.chars().count() <= 100), "{long}");
-        let headings = ["Selection", "Planning", "Registry", "Service", "Output", "Global"];
+        let headings =
+            ["Selection", "Planning", "Registry", "Service", "Engine", "Output", "Global"];
         let is_heading = |line: &&str| line.ends_with(':') && !line.starts_with(' ');
         for help in [&short, &long] {
             let found: Vec<&str> = help

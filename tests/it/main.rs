@@ -13,6 +13,8 @@ mod copies;
 mod crash;
 mod day;
 mod dockerfiles;
+#[cfg(target_os = "linux")]
+mod engine;
 mod exact;
 mod examples;
 mod failures;

@@ -74,7 +74,7 @@ impl Service {
         self.finish(build["build_id"].as_str().unwrap()).await
     }
 
-    async fn finish(&self, id: &str) -> Value {
+    pub(crate) async fn finish(&self, id: &str) -> Value {
         let path = format!("/images/build/{id}/start");
         let (status, body) = self.post(&path, json!({ "context_uploaded": true })).await;
         assert_eq!(status, 200, "{body}");

@@ -3,6 +3,7 @@
 
 mod apply;
 mod context;
+mod engine;
 mod foreign_flags;
 mod manifest;
 mod selection;

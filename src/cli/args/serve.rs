@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::Args;
 use regex::Regex;
 
+use super::engine::EngineArgs;
 use super::values::{duration, named};
 use crate::base::limit::ClassLimit;
 use crate::server::{ApiVersion, BulkShape, DockerHub, Fault};
@@ -73,4 +74,6 @@ pub(in crate::cli) struct ServeArgs {
     /// Seed that decides which requests get a fault
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(in crate::cli) seed: u64,
+    #[command(flatten)]
+    pub(in crate::cli) engine: EngineArgs,
 }

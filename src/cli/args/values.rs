@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::base::limit::parse_duration;
 use crate::base::name::NameError;
+use crate::base::size::parse_size;
 
 /// Values of a repeatable flag: the environment variable holds one per line.
 #[derive(Debug, Clone)]
@@ -28,4 +29,9 @@ pub(super) fn named<T: FromStr<Err = NameError>>(text: &str) -> Result<T, String
 /// Parses a duration, such as `5s`.
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
     parse_duration(text).ok_or_else(|| "write a number and a unit: 5s, 200ms, 2m".to_owned())
+}
+
+/// Parses a size, such as `20GB`.
+pub(super) fn size(text: &str) -> Result<u64, String> {
+    parse_size(text).ok_or_else(|| "write a whole number and a unit: 500MB, 2GiB".to_owned())
 }

@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 use imgplan::test_support::base::limit::Class;
 use imgplan::test_support::base::secret::ApiKey;
 use imgplan::test_support::server::{
-    LoggedRequest, RequestCounts, Server, ServerBuild, ServerConfig,
+    Capabilities, LoggedRequest, RequestCounts, Server, ServerBuild, ServerConfig,
 };
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
@@ -317,6 +317,11 @@ impl LocalServer {
     /// Returns its URL.
     pub(crate) fn url(&self) -> String {
         self.inner().url()
+    }
+
+    /// Returns the abilities of its engine.
+    pub(crate) fn capabilities(&self) -> &Capabilities {
+        self.inner().capabilities()
     }
 
     /// Returns its counts.

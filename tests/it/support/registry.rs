@@ -186,6 +186,42 @@ impl Registry {
         let output = command.output().unwrap();
         let stderr = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{command:?}: {stderr}");
+        command.args(["copy", "--all", "--quiet", "--dest-tls-verify=false", "--dest-no-creds"]);
+        command.args(options).arg(format!("oci:{}:{name}", layout.dir.display()));
+        command.arg(format!("docker://{}/{image}", self.address));
+        run(command);
+    }
+
+    /// Returns the manifest or, with `--config`, the configuration of an image.
+    pub(crate) fn inspect(&self, option: &str, image: &str) -> Value {
+        let mut command = self.skopeo_command();
+        command.args(["inspect", option, "--tls-verify=false", "--no-creds"]);
+        command.arg(format!("docker://{image}"));
+        serde_json::from_str(&run(command)).unwrap()
+    }
+
+    /// Returns the digest of an image.
+    pub(crate) fn digest_of(&self, image: &str) -> String {
+        let mut command = self.skopeo_command();
+        command.args(["inspect", "--tls-verify=false", "--no-creds", "--format", "{{.Digest}}"]);
+        command.arg(format!("docker://{image}"));
+        run(command).trim().to_owned()
+    }
+
+    /// Copies an image to another reference.
+    pub(crate) fn copy(&self, from: &str, to: &str) {
+        let mut command = self.skopeo_command();
+        command.args(["copy", "--quiet", "--src-tls-verify=false", "--dest-tls-verify=false"]);
+        command.arg(format!("docker://{from}")).arg(format!("docker://{to}"));
+        run(command);
+    }
+
+    /// Pulls an image into a layout of its own.
+    pub(crate) fn pull(&self, image: &str, to: &Path) {
+        let mut command = self.skopeo_command();
+        command.args(["copy", "--quiet", "--src-tls-verify=false", "--src-no-creds"]);
+        command.arg(format!("docker://{image}")).arg(format!("oci:{}:it", to.display()));
+        run(command);
     }
 
     fn skopeo_command(&self) -> Command {
@@ -198,6 +234,14 @@ impl Registry {
         }
         command
     }
+}
+
+/// Runs a command that succeeds, and returns its output.
+fn run(mut command: Command) -> String {
+    let output = command.output().unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{command:?}: {stderr}");
+    String::from_utf8(output.stdout).unwrap()
 }
 
 impl Drop for Registry {

@@ -1,0 +1,138 @@
+//! Flags of the engine of a local server. The doc comments are the help texts.
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+
+use super::values::{duration, size};
+use crate::base::reference::RegistryRef;
+use crate::server::{BuildNetwork, EngineConfig, EngineKind, PushRegistry, RegistryTrust};
+
+/// The engine that makes the images of a local server.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Engine")]
+pub(in crate::cli) struct EngineArgs {
+    /// Program that makes the images
+    ///
+    /// `check` looks for the errors that a build would have, and builds nothing. `buildah` builds
+    /// and pushes to `--registry`. `auto` is `buildah` if that works here, else `check`.
+    #[arg(long, value_name = "ENGINE", value_enum, default_value_t, env = "IMGPLAN_ENGINE")]
+    pub(in crate::cli) engine: EngineKind,
+    /// Registry to push images to: 127.0.0.1:5000
+    #[arg(long, value_name = "HOST:PORT", value_parser = registry_address, env = "IMGPLAN_REGISTRY")]
+    pub(in crate::cli) registry: Option<String>,
+    /// File with credentials for registries, as Docker's config.json
+    #[arg(long, value_name = "FILE", requires = "registry", env = "IMGPLAN_REGISTRY_AUTH")]
+    pub(in crate::cli) registry_auth: Option<PathBuf>,
+    /// File with the certificate of the registry's authority, in PEM
+    #[arg(
+        long,
+        value_name = "FILE",
+        requires = "registry",
+        env = "IMGPLAN_REGISTRY_CA",
+        hide_short_help = true
+    )]
+    pub(in crate::cli) registry_ca: Option<PathBuf>,
+    /// Use HTTP without TLS for the registry
+    ///
+    /// A registry on this machine always uses it, unless there is a `--registry-ca`.
+    #[arg(
+        long,
+        requires = "registry",
+        conflicts_with = "registry_ca",
+        env = "IMGPLAN_PLAIN_HTTP",
+        hide_short_help = true
+    )]
+    pub(in crate::cli) plain_http: bool,
+    /// Maximum disk space of all builds and their caches
+    #[arg(long, value_name = "SIZE", value_parser = size, default_value = "20GB",
+          env = "IMGPLAN_DISK")]
+    pub(in crate::cli) disk: u64,
+    /// Maximum memory of a build
+    #[arg(long, value_name = "SIZE", value_parser = size, default_value = "2GiB",
+          env = "IMGPLAN_MEMORY")]
+    pub(in crate::cli) memory: u64,
+    /// Maximum number of builds at the same time [default: one for each core]
+    #[arg(long, value_name = "N", env = "IMGPLAN_SLOTS", hide_short_help = true)]
+    pub(in crate::cli) slots: Option<NonZeroUsize>,
+    /// Maximum time of a build
+    #[arg(long, value_name = "D", value_parser = duration, default_value = "1h",
+          env = "IMGPLAN_BUILD_TIMEOUT", hide_short_help = true)]
+    pub(in crate::cli) build_timeout: Duration,
+    /// Network of the commands of a build
+    #[arg(
+        long,
+        value_name = "NETWORK",
+        value_enum,
+        default_value_t,
+        env = "IMGPLAN_BUILD_NETWORK",
+        hide_short_help = true
+    )]
+    pub(in crate::cli) build_network: BuildNetwork,
+}
+
+impl EngineArgs {
+    /// Returns the settings of the engine. The pattern has no `..`, so that no flag is forgotten.
+    pub(in crate::cli) fn config(self) -> EngineConfig {
+        let Self {
+            engine,
+            registry,
+            registry_auth,
+            registry_ca,
+            plain_http,
+            disk,
+            memory,
+            slots,
+            build_timeout,
+            build_network,
+        } = self;
+        let registry = registry.map(|address| {
+            let mut registry = PushRegistry::new(address);
+            registry.auth = registry_auth;
+            registry.trust = match (registry_ca, plain_http) {
+                (Some(file), _) => RegistryTrust::Ca(file),
+                (None, true) => RegistryTrust::PlainHttp,
+                (None, false) => registry.trust,
+            };
+            registry
+        });
+        EngineConfig {
+            kind: engine,
+            registry,
+            disk,
+            slots: slots.map(NonZeroUsize::get),
+            build_timeout,
+            memory,
+            network: build_network,
+            ..EngineConfig::default()
+        }
+    }
+}
+
+/// Parses the host of a registry, with its port if it has one.
+fn registry_address(text: &str) -> Result<String, String> {
+    let invalid = "write a host and a port: 127.0.0.1:5000";
+    let reference: RegistryRef = format!("{text}/x").parse().map_err(|_| invalid.to_owned())?;
+    // A word alone would be read as a folder of Docker Hub.
+    let is_host = reference.registry().eq_ignore_ascii_case(text);
+    if is_host { Ok(reference.registry().to_owned()) } else { Err(invalid.to_owned()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_registry_is_a_host() {
+        for ok in ["127.0.0.1:5000", "localhost", "registry:5000", "[::1]:5000", "registry.example"]
+        {
+            assert_eq!(registry_address(ok).as_deref(), Ok(ok));
+        }
+        assert_eq!(registry_address("LocalHost:5000").as_deref(), Ok("localhost:5000"));
+        for bad in ["", "registry", "http://x:5000", "x:5000/path", "x:0", "u@x:1", "docker.io:x"] {
+            assert!(registry_address(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,345 @@
+//! The steps of one build: pull the bases, build, check the result, push.
+
+use std::collections::BTreeSet;
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
+
+use serde::Deserialize;
+
+use super::failure;
+use super::launch::Launcher;
+use super::slot::Slot;
+use super::triggers;
+use crate::base::name::Platform;
+use crate::base::platform::PlatformName;
+use crate::base::reference::{OciDigest, RegistryRef};
+use crate::base::safe_text::one_line;
+use crate::base::size;
+use crate::dockerfile::ReferencePlatform;
+use crate::server::engine::cgroup::BuildCgroup;
+use crate::server::engine::check::{CheckedDockerfile, FoundBase};
+use crate::server::engine::config::{BuildNetwork, EngineConfig, PushRegistry, RegistryTrust};
+use crate::server::engine::{BaseImage, BuildJob, EngineFailure, LogSink, LogTail, process};
+use tokio_util::sync::CancellationToken;
+
+/// Name of the result in the slot's store. Not the destination, so that no build uses an image that was
+/// not pushed.
+const RESULT: &str = "localhost/imgplan-result:latest";
+
+/// Command that installs the emulators of foreign platforms.
+pub(super) const EMULATOR_COMMAND: &str = "apt install qemu-user-static";
+
+/// The reason for which a build with a download fails, and the ways out.
+const NO_DOWNLOADS: &str = "ADD would download from the network of the server: use a RUN that \
+                            downloads, or start the server with --build-network host";
+
+/// One build in a slot.
+pub(super) struct BuildSteps<'b> {
+    pub(super) launcher: &'b Launcher,
+    pub(super) slot: &'b Slot,
+    pub(super) config: &'b EngineConfig,
+    pub(super) registry: &'b PushRegistry,
+    pub(super) job: &'b BuildJob,
+    pub(super) log: &'b dyn LogSink,
+    pub(super) cancel: CancellationToken,
+    pub(super) cgroup: Option<&'b BuildCgroup>,
+}
+
+/// The log of a step: that of the build, with the last lines for a message.
+struct StepLog<'b> {
+    log: &'b dyn LogSink,
+    tail: LogTail,
+}
+
+impl LogSink for StepLog<'_> {
+    fn line(&self, text: &str) {
+        self.log.line(text);
+        self.tail.line(text);
+    }
+}
+
+/// The parts of a manifest that make up the size of an image.
+#[derive(Deserialize)]
+struct ManifestSizes {
+    config: BlobSize,
+    layers: Vec<BlobSize>,
+}
+
+#[derive(Deserialize)]
+struct BlobSize {
+    size: u64,
+}
+
+impl BuildSteps<'_> {
+    /// Pulls the bases, so that the build uses their present content, and checks their platforms: of a
+    /// base for another platform, Buildah would build an image that claims to be for the requested one.
+    ///
+    /// # Errors
+    /// Fails if a base cannot be pulled, or is for another platform.
+    pub(super) async fn pull_bases(&self, bases: &[FoundBase]) -> Result<(), EngineFailure> {
+        let mut pulled = BTreeSet::new();
+        for base in bases {
+            let reference = full_reference(base)?;
+            // Buildah itself refuses other platforms.
+            let wanted = self.platform_of(&base.platform).unwrap_or(self.job.platform);
+            if pulled.insert((reference.clone(), wanted)) {
+                self.pull(base, &reference, wanted).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn pull(
+        &self,
+        base: &FoundBase,
+        reference: &str,
+        wanted: Platform,
+    ) -> Result<(), EngineFailure> {
+        let at = format!("{}: line {}", self.job.dockerfile, base.line);
+        let shown = one_line(&base.reference, 300);
+        let mut command = self.buildah();
+        command.args(["pull", "--policy", "always", "--platform", wanted.as_str()]);
+        command.arg("--authfile").arg(self.slot.authfile()).arg(reference);
+        let log = self.step_log();
+        let status = process::run(command, None, &log, &self.cancel).await?;
+        if !status.success() {
+            let cause = failure::last_error(&log.tail.lines());
+            return failed(format!("{at}: the base image `{shown}` cannot be pulled: {cause}"));
+        }
+        let (actual, triggers) = self.inspect(reference).await?;
+        if actual.service_platform() == Some(wanted) {
+            let is_refused = triggers::reach_out(&triggers);
+            if is_refused && self.config.network != BuildNetwork::Host {
+                let of = "has an ONBUILD trigger that reaches out of the build";
+                return failed(format!("{at}: the base image `{shown}` {of}: {NO_DOWNLOADS}"));
+            }
+            return Ok(());
+        }
+        failed(format!(
+            "{at}: the base image `{shown}` is for {actual}, and this build needs it for {wanted}: \
+             use a base that has {wanted}"
+        ))
+    }
+
+    /// Returns the platform that a Dockerfile means. `None` for one that is not supported.
+    fn platform_of(&self, platform: &ReferencePlatform) -> Option<Platform> {
+        match platform {
+            ReferencePlatform::Unit => Some(self.job.platform),
+            ReferencePlatform::Fixed(platform) => Some(*platform),
+            ReferencePlatform::Builder => Some(native_platform()),
+            ReferencePlatform::Other(_) => None,
+        }
+    }
+
+    /// Checks that this machine runs the programs of every stage that runs one.
+    ///
+    /// # Errors
+    /// Fails with the command that installs what is missing.
+    pub(super) fn check_run(
+        &self,
+        checked: &CheckedDockerfile,
+        runnable: &[Platform],
+    ) -> Result<(), EngineFailure> {
+        let platforms = checked.run_platforms.iter().filter_map(|name| self.platform_of(name));
+        let mut missing = platforms.filter(|platform| !runnable.contains(platform));
+        let Some(missing) = missing.next() else { return Ok(()) };
+        let dockerfile = &self.job.dockerfile;
+        failed(if missing == native_platform() {
+            format!("{dockerfile}: RUN does not work on this server; its start-up message says why")
+        } else {
+            format!(
+                "{dockerfile}: RUN needs a machine that runs {missing} programs, and this one does \
+                 not: install an emulator on the server ({EMULATOR_COMMAND}) and restart it"
+            )
+        })
+    }
+
+    /// Checks that no `ADD` downloads: Buildah would do so from the network of this machine, where it
+    /// reaches services that a command of the build does not.
+    ///
+    /// # Errors
+    /// Fails if one does, unless commands have the network of the machine too.
+    pub(super) fn check_downloads(&self, checked: &CheckedDockerfile) -> Result<(), EngineFailure> {
+        match checked.downloads.first() {
+            Some(line) if self.config.network != BuildNetwork::Host => {
+                failed(format!("{}: line {line}: {NO_DOWNLOADS}", self.job.dockerfile))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Builds the image.
+    ///
+    /// # Errors
+    /// Fails with the failed instruction and the last lines of its output.
+    pub(super) async fn build(&self, bases: &[FoundBase]) -> Result<(), EngineFailure> {
+        let (job, config) = (self.job, self.config);
+        let mut command = self.buildah();
+        command.args(["bud", "--isolation", self.launcher.isolation(), "--runtime", "runc"]);
+        command.args(["--network", config.network.as_str()]);
+        if let Some(cgroup) = self.cgroup {
+            command.arg("--cgroup-parent").arg(cgroup.run_path());
+        }
+        command.args(["--force-rm", "--layers", "--timestamp", "0", "--pull=missing"]);
+        command.args(["--platform", job.platform.as_str()]);
+        command.arg("--authfile").arg(self.slot.authfile());
+        for base in bases {
+            // Every name is replaced, so that none is taken for a path of this machine, as `oci:x` is.
+            let context = format!("{}=docker-image://{}", base.reference, full_reference(base)?);
+            command.arg("--build-context").arg(context);
+        }
+        command.args(["-t", RESULT, "-f", &job.dockerfile, "-"]);
+        let log = self.step_log();
+        let archive = job.archive.try_clone().and_then(|mut archive| {
+            std::io::Seek::rewind(&mut archive)?;
+            Ok(archive)
+        });
+        let archive =
+            archive.map_err(|error| format!("the server cannot read the context: {error}"))?;
+        let status = process::run(command, Some(archive), &log, &self.cancel).await?;
+        if status.success() {
+            return Ok(());
+        }
+        let lines = log.tail.lines();
+        let mut message = failure::message(&job.dockerfile, &lines);
+        if let Some(reason) = self.limit_reason(status, &lines) {
+            message = format!("{reason}\n{message}");
+        }
+        failed(message)
+    }
+
+    /// Returns the limit that made a build fail.
+    fn limit_reason(&self, status: ExitStatus, lines: &[String]) -> Option<String> {
+        let says = |text: &str| lines.iter().any(|line| line.to_lowercase().contains(text));
+        if says("exec format error") {
+            return Some(format!(
+                "a program of another platform was run: install an emulator on the server \
+                 ({EMULATOR_COMMAND})"
+            ));
+        }
+        let cgroup = self.cgroup?;
+        let is_killed = status.signal() == Some(9) || says("killed") || says("status 137");
+        if is_killed && cgroup.has_reached_memory() {
+            let limit = size::bytes(self.config.memory);
+            return Some(format!("the build reached its memory limit of {limit}"));
+        }
+        let limit = self.config.max_processes;
+        let reason = format!("the build reached its limit of {limit} processes");
+        cgroup.has_reached_processes().then_some(reason)
+    }
+
+    /// Checks that the result is for the requested platform.
+    ///
+    /// # Errors
+    /// Fails if it is not.
+    pub(super) async fn check_result(&self) -> Result<(), EngineFailure> {
+        let ((actual, _), wanted) = (self.inspect(RESULT).await?, self.job.platform);
+        if actual.service_platform() == Some(wanted) {
+            return Ok(());
+        }
+        failed(format!("the image is for {actual}, and {wanted} was requested: check `--platform`"))
+    }
+
+    /// Pushes the result, and returns its digest.
+    ///
+    /// # Errors
+    /// Fails if the registry does not take it.
+    pub(super) async fn push(&self, destination: &str) -> Result<OciDigest, EngineFailure> {
+        let mut command = self.buildah();
+        command.args(["push", "--digestfile", "/dev/stdout"]);
+        command.arg("--authfile").arg(self.slot.authfile());
+        command.arg(RESULT).arg(format!("docker://{destination}"));
+        let log = self.step_log();
+        let (status, output) = process::capture(command, &log, &self.cancel).await?;
+        let digest = String::from_utf8_lossy(&output).trim().parse();
+        match digest {
+            Ok(digest) if status.success() => Ok(digest),
+            _ => {
+                let cause = failure::last_error(&log.tail.lines());
+                failed(format!("the image cannot be pushed to `{destination}`: {cause}"))
+            }
+        }
+    }
+
+    /// Returns the size of a pushed image; `None` if the registry does not have the digest.
+    ///
+    /// # Errors
+    /// Fails if the build was cancelled, or if Skopeo cannot be started.
+    pub(super) async fn pushed_size(
+        &self,
+        destination: &str,
+        digest: OciDigest,
+    ) -> Result<Option<u64>, EngineFailure> {
+        let repository = destination.rsplit_once(':').map_or(destination, |(name, _)| name);
+        let mut command = self.launcher.program(self.slot, "skopeo");
+        command.args(["inspect", "--raw", "--authfile"]).arg(self.slot.authfile());
+        if self.registry.trust == RegistryTrust::PlainHttp {
+            command.arg("--tls-verify=false");
+        }
+        command.arg(format!("docker://{repository}@{digest}"));
+        let (status, output) = process::capture(command, &self.step_log(), &self.cancel).await?;
+        let sizes = serde_json::from_slice::<ManifestSizes>(&output).ok();
+        let total = |sizes: ManifestSizes| {
+            sizes.layers.iter().fold(sizes.config.size, |sum, blob| sum.saturating_add(blob.size))
+        };
+        Ok(sizes.filter(|_| status.success()).map(total))
+    }
+
+    /// Returns the platform in the configuration of an image of the slot's store, and its triggers.
+    async fn inspect(&self, image: &str) -> Result<(PlatformName, Vec<String>), EngineFailure> {
+        let mut command = self.buildah();
+        let format = "{{.OCIv1.OS}}/{{.OCIv1.Architecture}}\n\
+                      {{with .Docker.Config}}{{range .OnBuild}}{{.}}\n{{end}}{{end}}";
+        command.args(["inspect", "--type", "image", "--format", format, image]);
+        let log = self.step_log();
+        let (status, output) = process::capture(command, &log, &self.cancel).await?;
+        let text = String::from_utf8_lossy(&output);
+        let (platform, triggers) = text.split_once('\n').unwrap_or((&text, ""));
+        match platform.split_once('/') {
+            Some((os, arch)) if status.success() => {
+                let triggers = triggers.lines().map(str::to_owned).collect();
+                Ok((PlatformName::normalize(os, arch, ""), triggers))
+            }
+            _ => {
+                let cause = failure::last_error(&log.tail.lines());
+                failed(format!("the platform of `{image}` cannot be read: {cause}"))
+            }
+        }
+    }
+
+    fn buildah(&self) -> tokio::process::Command {
+        self.launcher.buildah(self.slot, self.job.platform, self.cgroup)
+    }
+
+    fn step_log(&self) -> StepLog<'_> {
+        StepLog { log: self.log, tail: LogTail::default() }
+    }
+}
+
+/// Returns the reference of a base with its registry.
+///
+/// # Errors
+/// Fails if it is not a reference. Buildah also reads other names, such as paths of this machine.
+fn full_reference(base: &FoundBase) -> Result<String, EngineFailure> {
+    if let BaseImage::Own(reference) = &base.image {
+        return Ok(reference.clone());
+    }
+    let reference: RegistryRef =
+        base.reference.parse().map_err(|error: crate::base::name::NameError| {
+            format!("line {}: {}: {}", base.line, error.message, error.help)
+        })?;
+    // Buildah does not take a tag and a digest together.
+    Ok(match reference.digest() {
+        Some(digest) => format!("{}@{digest}", reference.name()),
+        None => reference.to_string(),
+    })
+}
+
+fn failed<T>(message: String) -> Result<T, EngineFailure> {
+    Err(EngineFailure::Failed(message))
+}
+
+/// Returns the platform of this machine.
+pub(super) fn native_platform() -> Platform {
+    if cfg!(target_arch = "aarch64") { Platform::Arm64 } else { Platform::Amd64 }
+}
