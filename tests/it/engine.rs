@@ -112,7 +112,7 @@ pub(crate) fn programs_with(users: Option<&str>) -> Option<Registry> {
         let _ = writeln!(std::io::stderr(), "SKIPPED: engine: no usable {program}");
         return None;
     }
-    Registry::start_with(users)
+    users.map_or_else(Registry::start, Registry::with_users)
 }
 
 /// Returns the digests of the layers of a manifest.

@@ -37,12 +37,18 @@ impl Registry {
 
     /// Starts a registry that requires the name and password of [`REGISTRY_USER`].
     pub(crate) fn protected() -> Option<Self> {
+        let mut registry = Self::with_users(HTPASSWD)?;
+        registry.is_protected = true;
+        Some(registry)
+    }
+
+    /// Starts a registry for the users of an `htpasswd` file with this text.
+    pub(crate) fn with_users(users: &str) -> Option<Self> {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("htpasswd");
-        fs::write(&path, HTPASSWD).unwrap();
+        fs::write(&path, users).unwrap();
         let auth = json!({"htpasswd": {"realm": "test", "path": path}});
         let mut registry = Self::start_with(&json!({"auth": auth}))?;
-        registry.is_protected = true;
         registry.further = Some(dir);
         Some(registry)
     }
