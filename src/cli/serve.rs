@@ -23,7 +23,16 @@ pub(super) async fn run(ui: &mut Ui, args: ServeArgs) -> Result<Exit, Failure> {
     ui.message(format_args!(
         "To use it, set PRIME_API_BASE_URL={url} and PRIME_API_KEY to {key}. Ctrl-C stops it."
     ))?;
-    let signal = signals.recv().await;
+    let mut problem = server.storage_problem();
+    let signal = loop {
+        tokio::select! {
+            signal = signals.recv() => break signal,
+            Ok(()) = problem.changed() => match problem.borrow_and_update().clone() {
+                Some(text) => ui.message(format_args!("error: {text}"))?,
+                None => ui.message("The server can store its state again.")?,
+            },
+        }
+    };
     server.stop().await?;
     Ok(match signal {
         Some(Signal::Terminate) => Exit::Terminated,

@@ -16,12 +16,16 @@
 mod account;
 mod app;
 mod body;
+mod build_log;
 mod builder;
 pub(crate) mod builds;
+mod cancel;
 mod clock;
 pub(crate) mod config;
 mod connections;
 mod descriptors;
+mod disk;
+mod durable;
 mod endpoint;
 pub(crate) mod error;
 pub(crate) mod fault;
@@ -31,10 +35,12 @@ mod initiate;
 pub(crate) mod inject;
 mod limits;
 mod location;
+mod log_layout;
 mod model;
 #[cfg(feature = "test-support")]
 mod observe;
 mod order;
+mod page;
 mod routes;
 mod source;
 mod state;
@@ -49,12 +55,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::DropGuard;
 
 use self::app::App;
+pub(crate) use self::build_log::stored_log;
 pub(crate) use self::config::{ApiVersion, BulkShape, DockerHub, ServerConfig};
 use self::connections::BoundedListener;
+pub(crate) use self::disk::running_url;
 pub(crate) use self::error::ServerError;
 pub(crate) use self::fault::{Fault, check_faults};
 
@@ -131,6 +140,12 @@ impl Server {
         self.app.url()
     }
 
+    /// Returns the reason for which the state cannot be stored at present, as it changes. Requests that
+    /// change something are refused meanwhile.
+    pub fn storage_problem(&self) -> watch::Receiver<Option<String>> {
+        self.app.problem.subscribe()
+    }
+
     /// Stops the server: accepts no more requests, finishes the active ones, and writes the state.
     /// Running builds are resumed at the next start.
     ///
@@ -145,6 +160,6 @@ impl Server {
         }
         self.app.tasks.close();
         self.app.tasks.wait().await;
-        Ok(self.app.store().fold()?)
+        Ok(self.app.store().close()?)
     }
 }

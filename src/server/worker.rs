@@ -3,10 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio_util::sync::CancellationToken;
+
 use super::app::App;
+use super::build_log::BuildLog;
 use super::model::{BuildStatus, StoredBuild, StoredOrigin};
 use super::state::{ServerState, StateChange};
-use super::{builder, upload};
+use super::{builder, durable, upload};
 use crate::base::name::BuildId;
 
 /// Delay before a failed write of a result is repeated.
@@ -19,6 +22,7 @@ pub(super) fn resume(app: &Arc<App>) {
     let store = app.store();
     let ids: Vec<BuildId> = store.state().builds().filter(running).map(|b| b.id.clone()).collect();
     sweep(app, |id| store.state().build(id).is_some_and(|build| build.status.is_active()));
+    app.logs.sweep(|id| store.state().build(id).is_some());
     drop(store);
     // The oldest first.
     ids.iter().rev().for_each(|id| spawn(app, id));
@@ -47,19 +51,45 @@ pub(super) fn spawn(app: &Arc<App>, id: &BuildId) {
 }
 
 async fn run(app: &Arc<App>, id: &BuildId) {
+    let token = app.tokens.begin(id, &app.stopping);
     let Some(build) = begin(app, id).await else { return };
-    let result = match (configured_failure(app, &build), &build.origin) {
+    let log = app.logs.begin(id);
+    let result = token.cancel.run_until_cancelled(make(app, &build, &log.log, &token.cancel)).await;
+    if app.stopping.is_cancelled() {
+        return;
+    }
+    if result.is_none() {
+        log.log.line("cancelled");
+    }
+    let result = result.map(|result| log.end(result));
+    // The log is complete before the build has ended.
+    drop(log);
+    if let Some(result) = result {
+        commit(app, id, |store, build| store.finish(build, result.clone(), app.clock.now())).await;
+    }
+    if matches!(build.origin, StoredOrigin::Context { .. }) {
+        // A build whose end is lost in a power failure is repeated, and needs its context again.
+        durable::wait_patiently(app).await;
+        upload::delete_contexts(app, [id]);
+    }
+}
+
+/// Makes the image of a build, and returns its size if it is known.
+async fn make(
+    app: &App,
+    build: &StoredBuild,
+    log: &BuildLog,
+    cancel: &CancellationToken,
+) -> Result<Option<u64>, String> {
+    let result = match (configured_failure(app, build), &build.origin) {
         (Some(message), _) => Err(message),
         (None, StoredOrigin::Transfer { .. }) => Ok(None),
         (None, StoredOrigin::Context { uploaded, .. }) => {
-            builder::check(app, &build).await.map(|()| *uploaded)
+            builder::check(app, build, log, cancel).await.map(|()| *uploaded)
         }
     };
     tokio::time::sleep(app.build_time).await;
-    commit(app, id, |store, build| store.finish(build, result.clone(), app.clock.now())).await;
-    if matches!(build.origin, StoredOrigin::Context { .. }) {
-        upload::delete_contexts(app, [id]);
-    }
+    result
 }
 
 /// Returns the failure of a build whose image matches the pattern of `--fail`.

@@ -37,6 +37,7 @@ mod layouts;
 mod life;
 mod lint;
 mod lockfiles;
+mod logs;
 mod lost;
 mod main_job;
 mod manifests;
@@ -53,6 +54,8 @@ mod owners;
 mod packs;
 mod pages;
 mod pins;
+#[cfg(target_os = "linux")]
+mod power;
 mod prime;
 mod reach;
 mod reached;

@@ -5,12 +5,17 @@
 
 mod archive;
 
+use tokio_util::sync::CancellationToken;
+
 use super::app::App;
+use super::build_log::BuildLog;
 use super::descriptors::open_patiently;
 use super::location::{DockerfileRef, Location, dockerfile_ref};
 use super::model::{StoredBuild, StoredOrigin};
 use super::state::ServerState;
 use crate::base::name::Platform;
+use crate::base::size::bytes;
+use crate::base::text::plural;
 use crate::base::work_dir::WorkName;
 use crate::dockerfile::reached::ReadBy;
 use crate::dockerfile::{Dockerfile, ReachRequest};
@@ -18,25 +23,36 @@ use crate::dockerfile::{Dockerfile, ReachRequest};
 /// A line of the Dockerfile, and an image or an error in it.
 type AtLine = (usize, String);
 
-/// Checks a build.
+/// Checks a build, and writes what it checks to the log.
 ///
 /// # Errors
 /// Fails with the errors of the build, in the words of a build log.
-pub(super) async fn check(app: &App, build: &StoredBuild) -> Result<(), String> {
+pub(super) async fn check(
+    app: &App,
+    build: &StoredBuild,
+    log: &BuildLog,
+    cancel: &CancellationToken,
+) -> Result<(), String> {
     let StoredOrigin::Context { dockerfile_path, .. } = &build.origin else { return Ok(()) };
     let _core = app.cores.acquire().await;
     let name = WorkName::upload(&build.id);
     let file = open_patiently(|| app.uploads.open_file(&name)).await.map_err(|error| {
         format!("the server cannot read the uploaded context: {}", error.source)
     })?;
-    let stop = app.stopping.clone();
-    let (platform, dockerfile) = (build.platform, dockerfile_path.clone());
+    log.line("Nothing is built: this server checks what a build needs.");
+    let (platform, dockerfile, stop) = (build.platform, dockerfile_path.clone(), cancel.clone());
     let read = tokio::task::spawn_blocking(move || {
         let (contents, text) = archive::read(&file, &dockerfile, &stop)?;
-        Ok::<_, String>(check_dockerfile(&text, platform, &contents))
+        let checked = check_dockerfile(&text, platform, &contents);
+        Ok::<_, String>((contents.files, contents.bytes, checked))
     });
-    let (bases, mut problems) =
+    let (files, size, (bases, mut problems)) =
         read.await.map_err(|_| "the server could not read the context".to_owned())??;
+    log.line(&format!("context: {}, {}", plural(files, "file"), bytes(size)));
+    log.line(&format!("{dockerfile_path}: {}", plural(bases.len(), "base image")));
+    for (line, image) in &bases {
+        log.line(&format!("  line {line}: {image}"));
+    }
     let store = app.store();
     let missing = bases
         .iter()
