@@ -46,8 +46,8 @@ pub(super) struct App {
     pub(super) logs: BuildLogs,
     /// The builds that can be cancelled.
     pub(super) tokens: RunningTokens,
-    /// True if the state and the uploads survive the process.
-    pub(super) is_stored: bool,
+    /// True if the state and the uploads survive a power failure.
+    pub(super) syncs: bool,
     /// Deletes the uploads and logs of a server without a state folder when dropped.
     _temp: Option<tempfile::TempDir>,
     store: Mutex<ServerStore>,
@@ -70,7 +70,7 @@ impl App {
     ) -> Result<Self, ServerError> {
         let faults = Faults::new(&config.faults, config.seed).map_err(ServerError::Faults)?;
         let store = match &config.state {
-            Some(dir) => ServerStore::open(dir, &url_of(addr))?,
+            Some(dir) => ServerStore::open(dir, &url_of(addr), config.sync)?,
             None => ServerStore::in_memory()?,
         };
         let (folder, temp) = if let Some(folder) = store.folder() {
@@ -104,7 +104,7 @@ impl App {
             uploads: folder.create_child(&WorkName::UPLOADS, FileMode::Private)?,
             logs: BuildLogs::open(&folder)?,
             tokens: RunningTokens::default(),
-            is_stored: temp.is_none(),
+            syncs: config.sync && temp.is_none(),
             _temp: temp,
             store: Mutex::new(store),
             syncing: Arc::default(),

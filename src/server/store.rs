@@ -25,6 +25,7 @@ pub(super) struct ServerStore {
     state: ServerState,
     key: [u8; 32],
     files: Option<StateFiles>,
+    syncs: bool,
     /// Number of commits since the start.
     committed: u64,
     /// Number of commits that are on disk, the first ones.
@@ -56,12 +57,14 @@ impl ServerStore {
     }
 
     /// Opens the state in a folder, which is created if it does not exist. `url` is that of the server.
+    /// Without `sync`, commits count as durable at once.
     ///
     /// # Errors
     /// Fails if another server uses the folder, if a file cannot be read or written, or if its content
     /// is invalid or of a newer version.
-    pub(super) fn open(path: &Path, url: &str) -> Result<Self, ServerError> {
-        Self::open_with(path, url, |file| Arc::new(file))
+    pub(super) fn open(path: &Path, url: &str, sync: bool) -> Result<Self, ServerError> {
+        let store = Self::open_with(path, url, |file| Arc::new(file))?;
+        Ok(Self { syncs: sync, ..store })
     }
 
     fn open_with(path: &Path, url: &str, open_log: OpenLog) -> Result<Self, ServerError> {
@@ -75,7 +78,7 @@ impl ServerStore {
     }
 
     fn new(state: ServerState, key: [u8; 32], files: Option<StateFiles>) -> Self {
-        Self { state, key, files, committed: 0, durable: 0, failure: None }
+        Self { state, key, files, syncs: true, committed: 0, durable: 0, failure: None }
     }
 
     /// Returns the folder of the state. `None` without a state on disk.
@@ -111,7 +114,8 @@ impl ServerStore {
 
     /// Returns the number of the last commit, if it is not known to be on disk.
     pub(super) fn unsynced(&self) -> Option<u64> {
-        (self.files.is_some() && self.durable < self.committed).then_some(self.committed)
+        let waits = self.syncs && self.files.is_some() && self.durable < self.committed;
+        waits.then_some(self.committed)
     }
 
     /// True if the first `commits` commits are on disk.
@@ -205,7 +209,7 @@ mod tests {
     use super::*;
 
     fn open(path: &Path) -> Result<ServerStore, ServerError> {
-        ServerStore::open(path, "http://127.0.0.1:1")
+        ServerStore::open(path, "http://127.0.0.1:1", true)
     }
 
     fn forget(seq: u64) -> Vec<StateChange> {

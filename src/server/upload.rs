@@ -69,7 +69,7 @@ pub(super) async fn store(
         return Err(Refusal::bad("the upload broke off"));
     }
     assign(app, id, temp, length)?;
-    if app.is_stored {
+    if app.syncs {
         let uploads = app.uploads.clone();
         blocking(move || uploads.sync()).await?;
     }
@@ -135,7 +135,7 @@ pub(super) async fn spool(app: &App, body: Body) -> Result<(WorkFile, tokio::fs:
         file.write_all(&chunk).await.at("write", &path)?;
     }
     file.flush().await.at("write", &path)?;
-    if app.is_stored {
+    if app.syncs {
         file.sync_all().await.at("sync", &path)?;
     }
     file.rewind().await.at("read", &path)?;
