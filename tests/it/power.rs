@@ -79,7 +79,7 @@ impl Traced {
             .unwrap();
         let mut traced = Self { strace, url: String::new() };
         wait_until("the server listens", || env.exists("url"));
-        traced.url = env.read("url").trim().to_owned();
+        env.read("url").trim().clone_into(&mut traced.url);
         Some(traced)
     }
 
