@@ -11,13 +11,14 @@ use tokio_util::sync::CancellationToken;
 
 use super::call::{Call, CallResponse, Caller, Connection, stopped};
 use super::endpoint::Endpoint;
-use super::error::{ApiError, ErrorKind, TransferUsage};
+use super::error::{ApiError, ErrorKind, TransferUsage, shorten_lines};
 use super::rate_limiter::{Permit, RateLimiter};
 use super::response::{self, AcceptedBuild, BuildProgress, RefusedSource, RemoteBuild};
 use super::retry::{Attempts, MAX_ATTEMPTS, Repeat};
 use super::wire::{BuildImageRequest, StartBuildRequest};
 use crate::base::limit::Class;
 use crate::base::name::{BuildId, Owner};
+use crate::base::secret::scrub;
 use crate::http::backoff::Jitter;
 use crate::http::notice::{Notice, Observer};
 use crate::http::transport::{Network, Transport};
@@ -291,7 +292,8 @@ impl Client {
     fn build(&self, row: &Value) -> Option<RemoteBuild> {
         let mut build = response::remote_build(row)?;
         if let BuildProgress::Failed(reason) = &mut build.progress {
-            *reason = self.caller.clean(reason);
+            let key = self.caller.connection.key.expose();
+            *reason = shorten_lines(&scrub(reason, Some(key)));
         }
         Some(build)
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::base::safe_text::one_line;
+use crate::base::safe_text::{is_unsafe, one_line};
 use crate::base::secret::scrub;
 
 /// Action of a request that deletes an image.
@@ -16,6 +16,9 @@ pub(super) const NO_REASON: &str = "the service gave no reason";
 
 /// Maximum length of a text of the service in messages, in characters.
 const MAX_TEXT_CHARS: usize = 1000;
+
+/// Maximum number of lines of such a text.
+const MAX_TEXT_LINES: usize = 24;
 
 /// A failed request to the service.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -358,6 +361,23 @@ pub(super) fn looks_like_html(body: &str) -> bool {
 /// Returns one line of printable characters, cut at [`MAX_TEXT_CHARS`].
 pub(super) fn shorten(text: &str) -> String {
     one_line(text, MAX_TEXT_CHARS)
+}
+
+/// Returns a text of the service without control characters. A text of several lines, such as the end
+/// of a build's log, keeps these and their indentation.
+pub(super) fn shorten_lines(text: &str) -> String {
+    let lines: Vec<&str> = text.trim().lines().collect();
+    if lines.len() < 2 {
+        return shorten(text);
+    }
+    let left_out = lines.len().saturating_sub(MAX_TEXT_LINES);
+    let plain = |line: &&str| -> String {
+        let chars = line.trim_end().chars().take(MAX_TEXT_CHARS);
+        chars.map(|c| if is_unsafe(c) { ' ' } else { c }).collect()
+    };
+    // The end of a log is worth more than its middle, and the first line says what failed.
+    let shown = lines.iter().take(1).chain(lines.iter().skip(1 + left_out));
+    shown.map(plain).collect::<Vec<_>>().join("\n")
 }
 
 #[cfg(test)]

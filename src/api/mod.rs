@@ -1,7 +1,7 @@
 //! The client of the service.
 //!
-//! `endpoint` resolves the URL and API key. `client`, `images`, `updates` and `upload` have one
-//! method per endpoint of the API. `call` sends their requests: each waits in the `rate_limiter`,
+//! `endpoint` resolves the URL and API key. `client`, `images`, `logs`, `updates` and `upload` have
+//! one method per endpoint of the API. `call` sends their requests: each waits in the `rate_limiter`,
 //! goes over a [`Transport`](crate::http::Transport), and is read by `response`; `retry` decides
 //! about failures. `poll`, `inventory` and `recover` combine several requests.
 
@@ -11,6 +11,7 @@ pub(crate) mod endpoint;
 mod error;
 mod images;
 pub(crate) mod inventory;
+pub(crate) mod logs;
 pub(crate) mod poll;
 pub(crate) mod rate_limiter;
 pub(crate) mod recover;

@@ -103,6 +103,21 @@ pub(crate) struct BuildStatusResponse {
     pub error_message: Option<String>,
 }
 
+/// A part of a build's log: an extension of the local server.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(crate) struct BuildLogResponse {
+    /// Lines of the log.
+    pub text: String,
+    /// Offset of the next part, in bytes of the log.
+    pub next_offset: u64,
+    /// Status of the build.
+    pub status: String,
+    /// True if the build has ended and this is the last part.
+    #[serde(rename = "ended")]
+    pub has_ended: bool,
+}
+
 /// One result of a build.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(clippy::struct_field_names, reason = "the API names the fields")]

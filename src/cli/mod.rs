@@ -16,6 +16,7 @@ mod history;
 mod import;
 mod lock;
 mod lockfile;
+mod logs;
 mod memory;
 mod owner_change;
 mod plan;
@@ -96,6 +97,7 @@ async fn run(ui: &mut Ui, settings: &Settings, command: Command) -> Result<Exit,
         Command::Lock(args) => lock::run(ui, settings, args).await,
         Command::Import(args) => import::run(ui, settings, args).await,
         Command::Status(args) => status::run(ui, settings, args).await,
+        Command::Logs(args) => logs::run(ui, settings, args).await,
         Command::Show(args) => show::run(ui, settings, args),
         Command::Graph(args) => graph::run(ui, settings, args),
         Command::Context(args) => context::run(ui, settings, args),

@@ -22,10 +22,14 @@ const LOOKUPS_PER_LINE: usize = 500;
 
 /// Creates the client of all registries, with the user's credentials.
 pub(super) fn connect() -> Result<Registries, Failure> {
-    let home = std::env::home_dir();
-    let credentials = Credentials::from_env(&|name| std::env::var_os(name), home.as_deref());
-    Registries::new(RegistryConfig { credentials, ..RegistryConfig::default() })
+    Registries::new(RegistryConfig { credentials: credentials(), ..RegistryConfig::default() })
         .map_err(|error| Failure::new(format!("cannot connect to registries: {}", error.message)))
+}
+
+/// Returns the user's credentials, as Docker stores them.
+pub(super) fn credentials() -> Credentials {
+    let home = std::env::home_dir();
+    Credentials::from_env(&|name| std::env::var_os(name), home.as_deref())
 }
 
 /// Looks up references and prints the progress.

@@ -2,13 +2,17 @@
 
 use super::args::ServeArgs;
 use super::failure::{Exit, Failure};
+use super::registries;
 use super::signals;
 use super::ui::Ui;
 use crate::base::file;
 use crate::base::secret::ApiKey;
 use crate::base::text::list;
 use crate::event::Signal;
-use crate::server::{self, Capabilities, ServerConfig};
+use crate::server::{
+    self, Capabilities, EngineConfig, EngineKind, PushRegistry, RegistryTrust, ServerConfig,
+    ServerRegistryConfig,
+};
 
 pub(super) async fn run(ui: &mut Ui, args: ServeArgs) -> Result<Exit, Failure> {
     server::check_faults(&args.faults).map_err(|e| Failure::usage(e.message, e.help))?;
@@ -27,7 +31,16 @@ pub(super) async fn run(ui: &mut Ui, args: ServeArgs) -> Result<Exit, Failure> {
     ui.message(format_args!(
         "To use it, set PRIME_API_BASE_URL={url} and PRIME_API_KEY to {key}. Ctrl-C stops it."
     ))?;
-    let signal = signals.recv().await;
+    let mut problem = server.storage_problem();
+    let signal = loop {
+        tokio::select! {
+            signal = signals.recv() => break signal,
+            Ok(()) = problem.changed() => match problem.borrow_and_update().clone() {
+                Some(text) => ui.message(format_args!("error: {text}"))?,
+                None => ui.message("The server can store its state again.")?,
+            },
+        }
+    };
     server.stop().await?;
     Ok(match signal {
         Some(Signal::Terminate) => Exit::Terminated,
@@ -60,6 +73,7 @@ fn config(args: ServeArgs) -> Result<ServerConfig, Failure> {
         let message = "the token is empty or has characters that are not allowed in a header";
         ApiKey::new(&text).ok_or_else(|| Failure::usage(message, "use letters and digits"))
     });
+    let engine = engine.config();
     Ok(ServerConfig {
         listen: Some(listen),
         token: token.transpose()?,
@@ -76,8 +90,26 @@ fn config(args: ServeArgs) -> Result<ServerConfig, Failure> {
         faults,
         seed,
         fail,
-        engine: engine.config(),
+        registry: registry(&engine),
+        engine,
         ..ServerConfig::default()
+    })
+}
+
+/// Returns the registry that transfers copy to: that of the engine, if the engine pushes. The sources are
+/// read with the credentials of Docker.
+fn registry(engine: &EngineConfig) -> Option<ServerRegistryConfig> {
+    let PushRegistry { address, auth, trust } =
+        engine.registry.as_ref().filter(|_| engine.kind != EngineKind::Check)?;
+    Some(ServerRegistryConfig {
+        host: address.clone(),
+        auth_file: auth.clone(),
+        ca_file: match trust {
+            RegistryTrust::Ca(file) => Some(file.clone()),
+            RegistryTrust::System | RegistryTrust::PlainHttp => None,
+        },
+        plain_http: *trust == RegistryTrust::PlainHttp,
+        upstream: registries::credentials(),
     })
 }
 

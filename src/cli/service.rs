@@ -1,6 +1,6 @@
 //! The image service of a command: the remote one, or a server inside this process.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::args::ServiceArgs;
@@ -167,16 +167,39 @@ impl ServiceProfile {
         }
         let limits = self.limits.iter().map(|&(class, limit)| ClassLimit { class, limit });
         let server = server::start(ServerConfig {
-            state: Some(self.paths.work.join("server")),
+            state: Some(self.local_state()),
             limits: limits.collect(),
             build_time: LOCAL_BUILD_TIME,
             ..ServerConfig::default()
         })
         .await?;
-        let (url, key) = (server.url(), ApiKey::new(LOCAL_KEY));
-        let endpoint = Endpoint { url, key, withholds_key: false, owner: DefaultOwner::default() };
-        let client = Client::new(&endpoint, RateLimiter::new(&self.limits))?;
+        let client = self.local_client(server.url())?;
         Ok(ServiceConnection { client, local: Some(server) })
+    }
+
+    /// Returns a client of a service that runs already: the remote one, or the local server inside
+    /// another process. `None` if no local server runs.
+    ///
+    /// # Errors
+    ///
+    /// Fails without an API key.
+    pub(super) fn running(&self) -> Result<Option<Client>, Failure> {
+        if let Some(endpoint) = &self.endpoint {
+            return self.client(endpoint).map(Some);
+        }
+        let url = server::running_url(&self.local_state());
+        url.map(|url| self.local_client(url)).transpose()
+    }
+
+    /// Returns the folder of the local server's state.
+    pub(super) fn local_state(&self) -> PathBuf {
+        self.paths.work.join("server")
+    }
+
+    fn local_client(&self, url: String) -> Result<Client, Failure> {
+        let key = ApiKey::new(LOCAL_KEY);
+        let endpoint = Endpoint { url, key, withholds_key: false, owner: DefaultOwner::default() };
+        Ok(Client::new(&endpoint, RateLimiter::new(&self.limits))?)
     }
 }
 

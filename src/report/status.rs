@@ -67,7 +67,9 @@ impl UnitProgress {
             Self::Running(None) => "in progress".to_owned(),
             Self::Running(Some(word)) => word.to_lowercase(),
             Self::Completed => "completed".to_owned(),
-            Self::Failed(error) => format!("failed: {error}"),
+            Self::Failed(error) => {
+                format!("failed: {}", error.lines().next().unwrap_or_default())
+            }
         }
     }
 

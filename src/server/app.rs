@@ -11,10 +11,12 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::cancellations::Cancellations;
+use super::build_log::BuildLogs;
+use super::cancel::RunningTokens;
 use super::clock::ServerClock;
 use super::config::{BulkShape, ServerConfig};
 use super::engine::Engine;
+use super::engine::config::EngineKind;
 use super::error::{Refusal, ServerError};
 use super::fault::Faults;
 use super::model::ArtifactForm;
@@ -23,7 +25,7 @@ use super::registry_images::RegistryImages;
 use super::store::ServerStore;
 use super::traffic::{RateLimitKey, Traffic};
 use crate::base::file::AtPath;
-use crate::base::work_dir::WorkDir;
+use crate::base::work_dir::{FileMode, WorkDir, WorkName};
 
 /// The URL of a server without a network address. No resolver knows the name.
 const IN_PROCESS: &str = "http://in-process";
@@ -44,9 +46,18 @@ pub(super) struct App {
     pub(super) upload_ttl: Duration,
     pub(super) max_upload: u64,
     pub(super) uploads: WorkDir,
-    /// Deletes the uploads of a server without a state folder when dropped.
+    pub(super) logs: BuildLogs,
+    /// The builds that can be cancelled.
+    pub(super) tokens: RunningTokens,
+    /// True if the state and the uploads survive a power failure.
+    pub(super) syncs: bool,
+    /// Deletes the uploads and logs of a server without a state folder when dropped.
     _temp: Option<tempfile::TempDir>,
     store: Mutex<ServerStore>,
+    /// Held by the one that writes the log to disk.
+    pub(super) syncing: Arc<tokio::sync::Mutex<()>>,
+    /// The reason for which the state cannot be stored at present.
+    pub(super) problem: watch::Sender<Option<String>>,
     traffic: Mutex<Traffic>,
     pub(super) running: watch::Sender<usize>,
     pub(super) tasks: TaskTracker,
@@ -54,7 +65,6 @@ pub(super) struct App {
     /// The registry that holds the images; `None` if there are only their names.
     pub(super) registry: Option<RegistryImages>,
     pub(super) engine: Arc<dyn Engine>,
-    pub(super) cancellations: Cancellations,
 }
 
 impl App {
@@ -65,14 +75,18 @@ impl App {
         engine: Arc<dyn Engine>,
     ) -> Result<Self, ServerError> {
         let faults = Faults::new(&config.faults, config.seed).map_err(ServerError::Faults)?;
-        let (uploads, temp) = if let Some(uploads) = store.uploads()? {
-            (uploads, None)
+        let (folder, temp) = if let Some(folder) = store.folder() {
+            (folder.clone(), None)
         } else {
             let system = std::env::temp_dir();
             let temp = tempfile::Builder::new().prefix("imgplan-server-").tempdir();
             let temp = temp.at("create a folder in", &system)?;
             (WorkDir::create_private(temp.path())?, Some(temp))
         };
+        // If `auto` found no engine that pushes, nothing is copied either.
+        let pushes = engine.capabilities().registry.is_some();
+        let is_used = pushes || config.engine.kind != EngineKind::Auto;
+        let registry = config.registry.as_ref().filter(|_| is_used);
         Ok(Self {
             clock: ServerClock::start(),
             addr,
@@ -93,16 +107,20 @@ impl App {
             build_time: config.build_time,
             upload_ttl: config.upload_ttl,
             max_upload: config.max_upload,
-            uploads,
+            uploads: folder.create_child(&WorkName::UPLOADS, FileMode::Private)?,
+            logs: BuildLogs::open(&folder)?,
+            tokens: RunningTokens::default(),
+            syncs: config.sync && temp.is_none(),
             _temp: temp,
             store: Mutex::new(store),
+            syncing: Arc::default(),
+            problem: watch::Sender::new(None),
             traffic: Mutex::new(Traffic::new(&config.limits, faults, config.api)),
             running: watch::Sender::new(0),
             tasks: TaskTracker::new(),
             stopping: CancellationToken::new(),
-            registry: config.registry.as_ref().map(RegistryImages::open).transpose()?,
+            registry: registry.map(RegistryImages::open).transpose()?,
             engine,
-            cancellations: Cancellations::default(),
         })
     }
 
@@ -128,13 +146,7 @@ impl App {
 
     /// Returns the server's URL as seen from this machine.
     pub(super) fn url(&self) -> String {
-        let Some(mut addr) = self.addr else { return IN_PROCESS.to_owned() };
-        match addr.ip() {
-            IpAddr::V4(ip) if ip.is_unspecified() => addr.set_ip(Ipv4Addr::LOCALHOST.into()),
-            IpAddr::V6(ip) if ip.is_unspecified() => addr.set_ip(Ipv6Addr::LOCALHOST.into()),
-            _ => {}
-        }
-        format!("http://{addr}")
+        url_of(self.addr)
     }
 
     /// Returns the server's URL as the client that sent `headers` sees it, such as a mapped port.
@@ -164,6 +176,17 @@ impl App {
         }
         Ok(RateLimitKey::Token(*digest.as_bytes()))
     }
+}
+
+/// Returns the URL of a server that listens on an address, as seen from this machine.
+pub(super) fn url_of(addr: Option<SocketAddr>) -> String {
+    let Some(mut addr) = addr else { return IN_PROCESS.to_owned() };
+    match addr.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => addr.set_ip(Ipv4Addr::LOCALHOST.into()),
+        IpAddr::V6(ip) if ip.is_unspecified() => addr.set_ip(Ipv6Addr::LOCALHOST.into()),
+        _ => {}
+    }
+    format!("http://{addr}")
 }
 
 impl fmt::Debug for App {

@@ -1,5 +1,6 @@
 //! The endpoints of builds: start, status, listing.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use axum::http::{StatusCode, Uri};
@@ -13,8 +14,10 @@ use super::error::Refusal;
 use super::location::{resolve, scope};
 use super::model::{BuildStatus, StoredBuild, StoredOrigin};
 use super::state::StateChange;
-use super::worker;
-use crate::api::wire::StartBuildRequest;
+use super::{durable, upload, worker};
+use crate::api::wire::{BuildLogResponse, StartBuildRequest};
+use crate::base::file::AtPath;
+use crate::base::work_dir::WorkName;
 
 /// A build as the server knows it, for tests to compare with a client's view.
 #[cfg(feature = "test-support")]
@@ -90,6 +93,55 @@ pub(super) fn start(app: &Arc<App>, id: &str, payload: &[u8]) -> Result<Response
 pub(super) fn status(app: &App, id: &str) -> Result<Response, Refusal> {
     let response = app.store().state().build(id).map(|build| build.to_wire(&app.form));
     reply(StatusCode::OK, &response.ok_or_else(|| unknown(id))?)
+}
+
+/// `GET /images/build/{id}/logs?offset=N`, an extension of the API: a part of the build's log, from an
+/// offset in bytes.
+pub(super) async fn logs(app: &Arc<App>, id: &str, uri: &Uri) -> Result<Response, Refusal> {
+    let query = query(uri)?;
+    let offset = query.get("offset").map_or(Ok(0), |text| text.parse());
+    let offset = offset
+        .map_err(|_| Refusal::invalid("offset", "must be a whole number, and not negative"))?;
+    // The status is read first: the log of a build that has ended is complete.
+    let build = app.store().state().build(id).map(|build| (build.id.clone(), build.status));
+    let (id, status) = build.ok_or_else(|| unknown(id))?;
+    let reader = Arc::clone(app);
+    let read = tokio::task::spawn_blocking(move || {
+        let part = reader.logs.read(&id, offset);
+        part.at("read", Path::new(&WorkName::build_log(&id)))
+    });
+    let part = read.await.map_err(|_| Refusal::internal("the log could not be read"))??;
+    let has_ended = part.is_last && !status.is_active();
+    let status = status.as_str().to_owned();
+    let body = BuildLogResponse { text: part.text, next_offset: part.next, status, has_ended };
+    reply(StatusCode::OK, &body)
+}
+
+/// `POST /images/build/{id}/cancel`, an extension of the API: cancels a build that has not ended.
+pub(super) async fn cancel(app: &Arc<App>, id: &str) -> Result<Response, Refusal> {
+    let (before, build) = commit_cancellation(app, id)?;
+    app.tokens.cancel(&build.id);
+    if before == BuildStatus::Uploading {
+        durable::wait(app).await?;
+        upload::delete_contexts(app, [&build.id]);
+    }
+    reply(StatusCode::OK, &build.to_wire(&app.form))
+}
+
+/// Cancels a build in the state. Returns its status before, and the build.
+fn commit_cancellation(app: &App, id: &str) -> Result<(BuildStatus, StoredBuild), Refusal> {
+    let mut store = app.store();
+    let build = store.state().build(id).ok_or_else(|| unknown(id))?.clone();
+    let status = build.status;
+    if status == BuildStatus::Cancelled {
+        return Ok((status, build));
+    }
+    if !status.is_active() {
+        return Err(Refusal::conflict(format!("The build is {}", status.as_str())));
+    }
+    let build = build.cancelled(app.clock.now());
+    store.commit(vec![StateChange::Build(build.clone())])?;
+    Ok((status, build))
 }
 
 /// `GET /images/builds`: all builds of the account and of teams, the newest first.

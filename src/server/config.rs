@@ -24,6 +24,9 @@ pub struct ServerConfig {
     pub token: Option<ApiKey>,
     /// Folder of the state; `None` keeps it in memory, and uploads in a temporary folder.
     pub state: Option<PathBuf>,
+    /// True if responses wait until the state is on disk. False for tests in which processes die, and
+    /// never the machine.
+    pub sync: bool,
     /// Rate limits that differ from the published ones. One for `images` also applies to teams.
     pub limits: Vec<ClassLimit>,
     /// Duration of a build or a transfer.
@@ -64,6 +67,7 @@ impl Default for ServerConfig {
             listen: Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))),
             token: None,
             state: None,
+            sync: true,
             limits: Vec::new(),
             build_time: Duration::ZERO,
             quota: None,

@@ -13,17 +13,39 @@ use crate::base::limit::Class;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum ServerEndpoint {
     Initiate,
-    Start { id: String },
-    Status { id: String },
+    Start {
+        id: String,
+    },
+    Status {
+        id: String,
+    },
+    Logs {
+        id: String,
+    },
+    Cancel {
+        id: String,
+    },
     Builds,
     Images,
     Update,
-    VmBuild { name: String, tag: String },
-    Delete { name: String, tag: String },
+    VmBuild {
+        name: String,
+        tag: String,
+    },
+    Delete {
+        name: String,
+        tag: String,
+    },
     Whoami,
     Teams,
-    Members { team: String },
-    Upload { id: String },
+    Members {
+        team: String,
+    },
+    Upload {
+        id: String,
+    },
+    /// The page for people.
+    Page,
 }
 
 impl ServerEndpoint {
@@ -34,6 +56,9 @@ impl ServerEndpoint {
     pub(super) fn of(method: &Method, path: &str) -> Result<Self, Refusal> {
         let not_found = || Refusal::not_found("Not Found");
         let path = percent_decode(path).ok_or_else(not_found)?;
+        if path == "/" && matches!(*method, Method::GET | Method::HEAD) {
+            return Ok(Self::Page);
+        }
         let segments: Vec<&str> = path.trim_matches('/').split('/').collect();
         if segments.iter().any(|segment| segment.is_empty()) {
             return Err(not_found());
@@ -60,6 +85,8 @@ impl ServerEndpoint {
                 ("GET", []) => Self::Images,
                 ("GET", ["builds"]) => Self::Builds,
                 ("GET", ["build", id]) => Self::Status { id: owned(id) },
+                ("GET", ["build", id, "logs"]) => Self::Logs { id: owned(id) },
+                ("POST", ["build", id, "cancel"]) => Self::Cancel { id: owned(id) },
                 ("POST", ["build"]) => Self::Initiate,
                 ("POST", ["build", id, "start"]) => Self::Start { id: owned(id) },
                 ("PATCH", []) => Self::Update,
@@ -75,17 +102,27 @@ impl ServerEndpoint {
         })
     }
 
+    /// True for an endpoint that needs no token: the URL of an upload is signed, and the page has no
+    /// data.
+    pub(super) fn is_open(&self) -> bool {
+        matches!(self, Self::Upload { .. } | Self::Page)
+    }
+
     /// Returns the class that the endpoint's requests are counted in.
     pub(super) fn class(&self) -> Option<FaultClass> {
         let class = match self {
             Self::Initiate => Some(Class::Initiate),
-            Self::Start { .. } => Some(Class::Start),
-            Self::Status { .. } => Some(Class::Status),
+            Self::Start { .. } | Self::Cancel { .. } => Some(Class::Start),
+            Self::Status { .. } | Self::Logs { .. } => Some(Class::Status),
             Self::Builds | Self::Images => Some(Class::List),
             Self::Update => Some(Class::Update),
             Self::Delete { .. } => Some(Class::Delete),
             Self::Upload { .. } => return Some(FaultClass::Upload),
-            Self::VmBuild { .. } | Self::Whoami | Self::Teams | Self::Members { .. } => None,
+            Self::VmBuild { .. }
+            | Self::Whoami
+            | Self::Teams
+            | Self::Members { .. }
+            | Self::Page => None,
         };
         class.map(FaultClass::Class)
     }

@@ -10,6 +10,10 @@ use serde_json::{Value, json};
 
 use crate::base::file::PathError;
 use crate::base::name::NameError;
+use crate::base::safe_text::error_chain;
+
+/// Time after a failed write of the state until the next one is tried.
+pub(super) const STORE_RETRY_DELAY: Duration = Duration::from_secs(1);
 
 /// An error that keeps the local server from starting, or from writing its state.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
@@ -115,6 +119,24 @@ pub enum ServerError {
     Random(getrandom::Error),
 }
 
+/// A commit that cannot be written to disk. It may have been applied, and may be written later.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("the server cannot store its state: {0}")]
+pub(super) struct StoreError(String);
+
+impl StoreError {
+    /// Returns the error with an earlier one that led to it.
+    pub(super) fn after(self, earlier: &PathError) -> Self {
+        Self(format!("{}; {}", error_chain(earlier), self.0))
+    }
+}
+
+impl From<PathError> for StoreError {
+    fn from(error: PathError) -> Self {
+        Self(error_chain(&error))
+    }
+}
+
 /// A refusal of a request: a status, and a body in a shape of the API contract, section 1.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Refusal {
@@ -178,6 +200,11 @@ impl Refusal {
         Self::detail(StatusCode::INTERNAL_SERVER_ERROR, detail)
     }
 
+    /// True if the request was refused because the state cannot be stored.
+    pub(super) fn is_of_the_store(&self) -> bool {
+        self.status == StatusCode::SERVICE_UNAVAILABLE
+    }
+
     /// Returns the text of the refusal, for a response that contains it.
     pub(super) fn message(&self) -> String {
         let body = self.body.as_ref();
@@ -193,6 +220,13 @@ impl From<PathError> for Refusal {
         // A client may see the path: client and server run on the same machine.
         let cause = std::error::Error::source(&error).map(ToString::to_string);
         Self::internal(format!("{error}: {}", cause.unwrap_or_default()))
+    }
+}
+
+impl From<StoreError> for Refusal {
+    fn from(error: StoreError) -> Self {
+        let refusal = Self::detail(StatusCode::SERVICE_UNAVAILABLE, error.to_string());
+        Self { retry_after: Some(STORE_RETRY_DELAY), ..refusal }
     }
 }
 

@@ -19,12 +19,15 @@ mod account;
 mod app;
 mod bases;
 mod body;
+mod build_log;
 pub(crate) mod builds;
-mod cancellations;
+mod cancel;
 mod clock;
 pub(crate) mod config;
 mod connections;
 mod descriptors;
+mod disk;
+mod durable;
 mod endpoint;
 pub(crate) mod engine;
 pub(crate) mod error;
@@ -35,11 +38,13 @@ mod initiate;
 pub(crate) mod inject;
 mod limits;
 mod location;
+mod log_layout;
 mod mirror;
 mod model;
 #[cfg(feature = "test-support")]
 mod observe;
 mod order;
+mod page;
 pub(crate) mod registry_config;
 mod registry_images;
 mod routes;
@@ -57,12 +62,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::DropGuard;
 
-use self::app::App;
+use self::app::{App, url_of};
+pub(crate) use self::build_log::stored_log;
 pub(crate) use self::config::{ApiVersion, BulkShape, DockerHub, ServerConfig};
 use self::connections::BoundedListener;
+pub(crate) use self::disk::running_url;
 pub(crate) use self::engine::Capabilities;
 use self::engine::choose;
 pub(crate) use self::engine::config::{
@@ -70,6 +78,7 @@ pub(crate) use self::engine::config::{
 };
 pub(crate) use self::error::ServerError;
 pub(crate) use self::fault::{Fault, check_faults};
+pub(crate) use self::registry_config::ServerRegistryConfig;
 use self::store::ServerStore;
 
 /// Maximum time that [`Server::stop`] waits for active requests.
@@ -118,13 +127,13 @@ pub async fn start(config: ServerConfig) -> Result<Server, ServerError> {
             Some(bound.map_err(|source| ServerError::Listen { addr, source })?)
         }
     };
+    let addr = listener.as_ref().map(|(addr, _)| *addr);
     let store = match &config.state {
-        Some(dir) => ServerStore::open(dir)?,
+        Some(dir) => ServerStore::open(dir, &url_of(addr), config.sync)?,
         None => ServerStore::in_memory()?,
     };
     // After the state, whose lock keeps other servers from the folder of the engine.
     let engine = choose::start(&config.engine, config.state.as_deref()).await?;
-    let addr = listener.as_ref().map(|(addr, _)| *addr);
     let app = Arc::new(App::new(&config, addr, store, engine)?);
     worker::resume(&app);
     let router = routes::router(Arc::clone(&app));
@@ -157,6 +166,12 @@ impl Server {
         self.app.engine.capabilities()
     }
 
+    /// Returns the reason for which the state cannot be stored at present, as it changes. Requests that
+    /// change something are refused meanwhile.
+    pub fn storage_problem(&self) -> watch::Receiver<Option<String>> {
+        self.app.problem.subscribe()
+    }
+
     /// Stops the server: accepts no more requests, finishes the active ones, and writes the state.
     /// Running builds are resumed at the next start.
     ///
@@ -171,6 +186,6 @@ impl Server {
         }
         self.app.tasks.close();
         self.app.tasks.wait().await;
-        Ok(self.app.store().fold()?)
+        Ok(self.app.store().close()?)
     }
 }

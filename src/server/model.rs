@@ -207,6 +207,11 @@ impl ArtifactForm {
 }
 
 impl StoredBuild {
+    /// Returns the build, cancelled.
+    pub(super) fn cancelled(self, now: UnixMillis) -> Self {
+        Self { status: BuildStatus::Cancelled, completed_at: Some(now), ..self }
+    }
+
     /// Returns the build as `GET /images/build/{id}` shows it.
     pub(super) fn to_wire(&self, form: &ArtifactForm) -> BuildStatusResponse {
         let text = |stamp: Option<UnixMillis>| stamp.map(|stamp| stamp.to_string());

@@ -1,54 +1,50 @@
-//! Stores the state on disk: a snapshot `state.json`, and a log `changes.jsonl` of later changes.
+//! The store of the state: changes it, and writes the changes to disk.
 //!
-//! A change is written to the log before it is applied, one line for each commit, so that a build
-//! whose ID was returned to a client survives a crash of the process. The log is not synced to disk:
-//! the server is for development and tests, and a power failure may lose its last changes. At the
-//! next start, and after every [`MAX_LOG_LINES`] commits, the log is folded into the snapshot. A
-//! crash between the two writes is harmless, because the log contains complete values.
+//! A commit is appended to the log of [`StateFiles`] before it is applied, and is on disk only after a
+//! sync. One sync covers all commits before it, however many: [`durable`](super::durable) waits for it
+//! before a response is sent. If a sync fails, a new snapshot takes the place of the log; until that
+//! succeeds, commits are refused. After every [`MAX_LOG_COMMITS`] commits, the log is folded into a
+//! snapshot.
 
-use std::fs::File;
-use std::io::Write;
 use std::path::Path;
+use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
 
-use super::error::ServerError;
+use super::disk::{LogFile, OpenLog, StateFiles};
+use super::error::{STORE_RETRY_DELAY, ServerError, StoreError};
 use super::state::{ServerState, StateChange};
-use crate::base::file::{AtPath, FileLock, LockError, PathError};
-use crate::base::input::InputKind;
-use crate::base::work_dir::{FileMode, WorkDir, WorkName};
-
-const VERSION: u64 = 1;
+use crate::base::file::{AtPath, PathError};
+use crate::base::work_dir::WorkDir;
 
 /// Maximum number of commits in the log before it is folded into the snapshot.
-const MAX_LOG_LINES: usize = 50_000;
+const MAX_LOG_COMMITS: usize = 50_000;
 
 /// The state, and its files if it is stored on disk.
 pub(super) struct ServerStore {
     state: ServerState,
     key: [u8; 32],
-    disk: Option<Disk>,
+    files: Option<StateFiles>,
+    syncs: bool,
+    /// Number of commits since the start.
+    committed: u64,
+    /// Number of commits that are on disk, the first ones.
+    durable: u64,
+    /// The last failed write of a snapshot.
+    failure: Option<(Instant, StoreError)>,
 }
 
-struct Disk {
-    dir: WorkDir,
-    log: File,
-    length: u64,
-    lines: usize,
-    _lock: FileLock,
+/// A sync of the log that covers all commits up to one.
+pub(super) struct PendingSync {
+    log: Arc<dyn LogFile>,
+    covered: u64,
 }
 
-#[derive(Serialize, Deserialize)]
-struct SnapshotFile {
-    version: u64,
-    /// Key that signs upload URLs, in hex.
-    key: String,
-    changes: Vec<StateChange>,
-}
-
-#[derive(Deserialize)]
-struct SnapshotVersion {
-    version: u64,
+impl PendingSync {
+    /// Writes the log to disk. Blocks.
+    pub(super) fn run(&self) -> std::io::Result<()> {
+        self.log.sync()
+    }
 }
 
 impl ServerStore {
@@ -57,37 +53,37 @@ impl ServerStore {
     /// # Errors
     /// Fails if the operating system provides no random numbers.
     pub(super) fn in_memory() -> Result<Self, ServerError> {
-        Ok(Self { state: ServerState::default(), key: new_key()?, disk: None })
+        Ok(Self::new(ServerState::default(), new_key()?, None))
     }
 
-    /// Returns the folder of the uploads. `None` without a state on disk. Fails if it cannot be created.
-    pub(super) fn uploads(&self) -> Result<Option<WorkDir>, PathError> {
-        let disk = self.disk.as_ref();
-        disk.map(|disk| disk.dir.create_child(&WorkName::UPLOADS, FileMode::Private)).transpose()
-    }
-
-    /// Opens the state in a folder, which is created if it does not exist.
+    /// Opens the state in a folder, which is created if it does not exist. `url` is that of the server.
+    /// Without `sync`, commits count as durable at once.
     ///
     /// # Errors
     /// Fails if another server uses the folder, if a file cannot be read or written, or if its content
     /// is invalid or of a newer version.
-    pub(super) fn open(path: &Path) -> Result<Self, ServerError> {
-        let dir = WorkDir::create_private(path)?;
-        let holder = format!("the server with process ID {}", std::process::id());
-        let lock = dir.lock(&WorkName::LOCK, &holder).map_err(|error| match error {
-            LockError::Held(holder) => ServerError::Held { dir: path.to_owned(), holder },
-            LockError::Path(error) => ServerError::State(error),
-        })?;
-        let (mut state, key) = match read_snapshot(&dir)? {
-            Some(snapshot) => snapshot,
-            None => (ServerState::default(), new_key()?),
-        };
-        replay(&dir, &mut state)?;
-        let log = dir.append(&WorkName::SERVER_LOG, FileMode::Private)?;
-        let disk = Disk { dir, log, length: 0, lines: 0, _lock: lock };
-        let mut store = Self { state, key, disk: Some(disk) };
-        store.fold()?;
+    pub(super) fn open(path: &Path, url: &str, sync: bool) -> Result<Self, ServerError> {
+        let store = Self::open_with(path, url, |file| Arc::new(file))?;
+        Ok(Self { syncs: sync, ..store })
+    }
+
+    fn open_with(path: &Path, url: &str, open_log: OpenLog) -> Result<Self, ServerError> {
+        let (files, stored) = StateFiles::open(path, url, open_log)?;
+        let key = stored.key.map_or_else(new_key, Ok)?;
+        let mut store = Self::new(stored.state, key, Some(files));
+        if stored.needs_snapshot {
+            store.fold()?;
+        }
         Ok(store)
+    }
+
+    fn new(state: ServerState, key: [u8; 32], files: Option<StateFiles>) -> Self {
+        Self { state, key, files, syncs: true, committed: 0, durable: 0, failure: None }
+    }
+
+    /// Returns the folder of the state. `None` without a state on disk.
+    pub(super) fn folder(&self) -> Option<&WorkDir> {
+        self.files.as_ref().map(StateFiles::folder)
     }
 
     pub(super) fn state(&self) -> &ServerState {
@@ -99,53 +95,102 @@ impl ServerStore {
         &self.key
     }
 
-    /// Writes changes to the log, then applies them: all or none.
-    pub(super) fn commit(&mut self, changes: Vec<StateChange>) -> Result<(), PathError> {
-        if let Some(disk) = &mut self.disk {
-            disk.append(&changes)?;
+    /// Appends changes to the log, then applies them: all or none. They are on disk after
+    /// [`durable::wait`](super::durable::wait), which every response waits for.
+    pub(super) fn commit(&mut self, changes: Vec<StateChange>) -> Result<(), StoreError> {
+        if let Some(files) = &mut self.files {
+            let Some(log) = files.log().map(Arc::clone) else {
+                self.recover()?;
+                return self.commit(changes);
+            };
+            files.append(&*log, &changes)?;
         }
         for change in changes {
             self.state.apply(change);
         }
-        if let Some(disk) = &mut self.disk
-            && disk.lines >= MAX_LOG_LINES
+        self.committed += 1;
+        Ok(())
+    }
+
+    /// Returns the number of the last commit, if it is not known to be on disk.
+    pub(super) fn unsynced(&self) -> Option<u64> {
+        let waits = self.syncs && self.files.is_some() && self.durable < self.committed;
+        waits.then_some(self.committed)
+    }
+
+    /// True if the first `commits` commits are on disk.
+    pub(super) fn is_durable(&self, commits: u64) -> bool {
+        self.durable >= commits
+    }
+
+    /// Returns the sync that makes all commits durable. `None` if they are durable already, or by a
+    /// snapshot that this has written.
+    pub(super) fn begin_sync(&mut self) -> Result<Option<PendingSync>, StoreError> {
+        if self.unsynced().is_none() {
+            return Ok(None);
+        }
+        let log = self.files.as_ref().and_then(StateFiles::log);
+        if let Some(log) = log {
+            let log = Arc::clone(log);
+            return Ok(Some(PendingSync { log, covered: self.committed }));
+        }
+        self.recover()?;
+        Ok(None)
+    }
+
+    /// Records the result of a sync. If it failed, writes a snapshot instead.
+    pub(super) fn end_sync(
+        &mut self,
+        sync: &PendingSync,
+        result: std::io::Result<()>,
+    ) -> Result<(), StoreError> {
+        let Some(files) = &mut self.files else { return Ok(()) };
+        let is_current = files.log().is_some_and(|log| Arc::ptr_eq(log, &sync.log));
+        match result {
+            // A snapshot has all of its commits.
+            _ if !is_current => self.begin_sync().map(drop),
+            Ok(()) => {
+                self.durable = self.durable.max(sync.covered);
+                if files.commits() >= MAX_LOG_COMMITS {
+                    // The next commit reports an error.
+                    let _ = self.recover();
+                }
+                Ok(())
+            }
+            Err(error) => {
+                files.close_log();
+                let error: Result<(), PathError> = Err(error).at("sync", &files.log_path());
+                error.or_else(|error| self.recover().map_err(|later| later.after(&error)))
+            }
+        }
+    }
+
+    /// Writes a snapshot, unless the last one failed a moment ago.
+    fn recover(&mut self) -> Result<(), StoreError> {
+        if let Some((at, error)) = &self.failure
+            && at.elapsed() < STORE_RETRY_DELAY
         {
-            disk.lines = 0;
-            // An error is no loss: the log still has all changes, and the next fold tries again.
-            let _ = self.fold();
+            return Err(error.clone());
         }
+        let result = self.fold().map_err(StoreError::from);
+        self.failure = result.as_ref().err().map(|error| (Instant::now(), error.clone()));
+        result
+    }
+
+    /// Writes a new snapshot and begins a new log.
+    fn fold(&mut self) -> Result<(), PathError> {
+        if let Some(files) = &mut self.files {
+            files.write_snapshot(&self.state, &self.key)?;
+        }
+        self.durable = self.committed;
         Ok(())
     }
 
-    /// Writes a new snapshot and empties the log.
-    pub(super) fn fold(&mut self) -> Result<(), PathError> {
-        let Some(disk) = &mut self.disk else { return Ok(()) };
-        let key = blake3::Hash::from_bytes(self.key).to_hex().to_string();
-        let snapshot =
-            SnapshotFile { version: VERSION, key, changes: self.state.changes().collect() };
-        let text = serde_json::to_vec(&snapshot).map_err(Into::into);
-        let text = text.at("write", &disk.dir.path_of(WorkName::SERVER_STATE))?;
-        disk.dir.replace(&WorkName::SERVER_STATE, &text, FileMode::Private)?;
-        disk.log.set_len(0).at("empty", &disk.dir.path_of(WorkName::SERVER_LOG))?;
-        (disk.length, disk.lines) = (0, 0);
-        Ok(())
-    }
-}
-
-impl Disk {
-    fn append(&mut self, changes: &[StateChange]) -> Result<(), PathError> {
-        let path = self.dir.path_of(WorkName::SERVER_LOG);
-        let mut line = serde_json::to_vec(changes).map_err(Into::into).at("write", &path)?;
-        line.push(b'\n');
-        if let Err(error) = self.log.write_all(&line) {
-            // Remove a partial line, or the next commit would be appended to it. If this fails too,
-            // the next start reports the damaged line.
-            let _ = self.log.set_len(self.length);
-            return Err(error).at("write", &path);
-        }
-        self.length += line.len() as u64;
-        self.lines += 1;
-        Ok(())
+    /// Writes everything to disk at the end.
+    pub(super) fn close(&mut self) -> Result<(), PathError> {
+        let files = self.files.as_ref();
+        let is_folded = files.is_none_or(|files| files.log().is_some() && files.commits() == 0);
+        if is_folded { Ok(()) } else { self.fold() }
     }
 }
 
@@ -155,73 +200,87 @@ fn new_key() -> Result<[u8; 32], ServerError> {
     Ok(key)
 }
 
-fn read_snapshot(dir: &WorkDir) -> Result<Option<(ServerState, [u8; 32])>, ServerError> {
-    let Some(text) = dir.read(&WorkName::SERVER_STATE, InputKind::ServerState)? else {
-        return Ok(None);
-    };
-    let path = dir.path_of(WorkName::SERVER_STATE);
-    let corrupt =
-        |line: usize, message: String| ServerError::Corrupt { path: path.clone(), line, message };
-    let json = |error: serde_json::Error| corrupt(error.line(), error.to_string());
-    // The version is checked first: a file of a newer version is not corrupt.
-    let SnapshotVersion { version } = serde_json::from_slice(&text).map_err(json)?;
-    if version > VERSION {
-        return Err(ServerError::Newer { path, found: version, known: VERSION });
-    }
-    let snapshot: SnapshotFile = serde_json::from_slice(&text).map_err(json)?;
-    let key = blake3::Hash::from_hex(&snapshot.key)
-        .map_err(|_| corrupt(1, "the key is not 64 hex digits".to_owned()))?;
-    let mut state = ServerState::default();
-    snapshot.changes.into_iter().for_each(|change| state.apply(change));
-    Ok(Some((state, *key.as_bytes())))
-}
-
-fn replay(dir: &WorkDir, state: &mut ServerState) -> Result<(), ServerError> {
-    let Some(bytes) = dir.read(&WorkName::SERVER_LOG, InputKind::ServerState)? else {
-        return Ok(());
-    };
-    for (index, line) in bytes.split_inclusive(|byte| *byte == b'\n').enumerate() {
-        // A line without its end was cut off by a crash, before the response to its request.
-        let Some(line) = line.strip_suffix(b"\n") else { break };
-        let changes: Vec<StateChange> = serde_json::from_slice(line).map_err(|error| {
-            let path = dir.path_of(WorkName::SERVER_LOG);
-            ServerError::Corrupt { path, line: index + 1, message: error.to_string() }
-        })?;
-        for change in changes {
-            state.apply(change);
-        }
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
-    use std::fs;
+    use std::fs::{self, File};
+    use std::io;
+    use std::sync::Mutex;
 
     use super::*;
+
+    fn open(path: &Path) -> Result<ServerStore, ServerError> {
+        ServerStore::open(path, "http://127.0.0.1:1", true)
+    }
 
     fn forget(seq: u64) -> Vec<StateChange> {
         vec![StateChange::ForgetBuild { seq }]
     }
 
+    /// Makes all commits durable, as `durable::wait` does.
+    fn sync(store: &mut ServerStore) -> Result<(), StoreError> {
+        let Some(sync) = store.begin_sync()? else { return Ok(()) };
+        let result = sync.run();
+        store.end_sync(&sync, result)
+    }
+
     #[test]
     fn a_partial_last_line_is_ignored_and_an_invalid_line_is_an_error() {
         let dir = tempfile::tempdir().unwrap();
-        let mut store = ServerStore::open(dir.path()).unwrap();
+        let mut store = open(dir.path()).unwrap();
         let key = *store.key();
         store.commit(forget(1)).unwrap();
         drop(store);
         let log = dir.path().join("changes.jsonl");
         let intact = fs::read_to_string(&log).unwrap();
-        fs::write(&log, format!("{intact}[{{\"forget")).unwrap();
-        assert_eq!(*ServerStore::open(dir.path()).unwrap().key(), key);
-        assert_eq!(fs::read_to_string(&log).unwrap(), "");
+        assert_eq!(intact, "{\"log\":1}\n[{\"forget_build\":{\"seq\":1}}]\n");
+        for (number, rest) in [(2, "[{\"forget"), (3, "\0\0\0"), (4, "\0\0[]\n")] {
+            let text = intact.replace("\"log\":1", &format!("\"log\":{}", number - 1));
+            fs::write(&log, format!("{text}{rest}")).unwrap();
+            assert_eq!(*open(dir.path()).unwrap().key(), key);
+            assert_eq!(fs::read_to_string(&log).unwrap(), format!("{{\"log\":{number}}}\n"));
+        }
 
-        fs::write(&log, format!("{intact}nonsense\n{intact}")).unwrap();
-        let Err(ServerError::Corrupt { line, .. }) = ServerStore::open(dir.path()) else {
-            panic!()
-        };
+        fs::write(&log, intact.replace("1}\n[", "4}\nnonsense\n[")).unwrap();
+        let Err(ServerError::Corrupt { line, .. }) = open(dir.path()) else { panic!() };
         assert_eq!(line, 2);
+    }
+
+    #[test]
+    fn a_log_is_replayed_on_its_own_snapshot_only() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = open(dir.path()).unwrap();
+        let key = *store.key();
+        drop(store);
+        let log = dir.path().join("changes.jsonl");
+        // The log from before the snapshot: the power failed between the two.
+        fs::write(&log, "{\"log\":0}\nnonsense\n").unwrap();
+        assert_eq!(*open(dir.path()).unwrap().key(), key);
+        // The log of version 1 has no number.
+        fs::write(&log, "nonsense\n").unwrap();
+        assert_eq!(*open(dir.path()).unwrap().key(), key);
+        // The snapshot of a backup, and the log of now.
+        fs::write(&log, "{\"log\":9}\n").unwrap();
+        let error = open(dir.path()).map(|_| ()).unwrap_err().to_string();
+        assert!(error.contains("this is log 9, and the snapshot is continued by 3"), "{error}");
+    }
+
+    #[test]
+    fn an_unchanged_state_is_not_written_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut store = open(dir.path()).unwrap();
+        store.commit(forget(1)).unwrap();
+        assert_eq!(store.unsynced(), Some(1));
+        store.close().unwrap();
+        assert_eq!(store.unsynced(), None);
+        drop(store);
+        let snapshot = fs::read(dir.path().join("state.json")).unwrap();
+        let mut store = open(dir.path()).unwrap();
+        store.close().unwrap();
+        assert_eq!(fs::read(dir.path().join("state.json")).unwrap(), snapshot);
+        store.commit(forget(2)).unwrap();
+        drop(store);
+        let log = fs::read_to_string(dir.path().join("changes.jsonl")).unwrap();
+        assert_eq!(log, "{\"log\":2}\n[{\"forget_build\":{\"seq\":2}}]\n");
     }
 
     #[test]
@@ -241,21 +300,22 @@ mod tests {
                 "pushed_at": 0}}}}"#
             )
         };
-        let open = |change: &str| {
+        // Files of version 1, whose logs have no number.
+        let open_both = |change: &str| {
             let dir = tempfile::tempdir().unwrap();
             let key = "0".repeat(64);
             let snapshot = format!(r#"{{"version": 1, "key": "{key}", "changes": [{change}]}}"#);
             fs::write(dir.path().join("state.json"), snapshot).unwrap();
-            let of_snapshot = ServerStore::open(dir.path()).map(|_| ());
+            let of_snapshot = open(dir.path()).map(|_| ());
             fs::remove_file(dir.path().join("state.json")).unwrap();
             let line = format!("[{}]\n", change.replace('\n', " "));
             fs::write(dir.path().join("changes.jsonl"), line).unwrap();
-            [of_snapshot, ServerStore::open(dir.path()).map(|_| ())]
+            [of_snapshot, open(dir.path()).map(|_| ())]
         };
-        assert!(open(&build("b-1", "a-1")).iter().all(Result::is_ok));
-        assert!(open(&image("b-1")).iter().all(Result::is_ok));
+        assert!(open_both(&build("b-1", "a-1")).iter().all(Result::is_ok));
+        assert!(open_both(&image("b-1")).iter().all(Result::is_ok));
         for change in [build("../../x", "a-1"), build("b-1", "../../x"), image("../../x")] {
-            for result in open(&change) {
+            for result in open_both(&change) {
                 let error = result.unwrap_err().to_string();
                 assert!(error.contains("`../../x` is not a build ID"), "{error}");
             }
@@ -265,17 +325,98 @@ mod tests {
     #[test]
     fn a_folder_is_used_by_one_server() {
         let dir = tempfile::tempdir().unwrap();
-        let _store = ServerStore::open(dir.path()).unwrap();
-        assert!(matches!(ServerStore::open(dir.path()), Err(ServerError::Held { .. })));
+        let _store = open(dir.path()).unwrap();
+        assert!(matches!(open(dir.path()), Err(ServerError::Held { .. })));
     }
 
     #[test]
     fn a_state_of_a_newer_version_is_refused() {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("state.json"), r#"{"version": 9, "other": "field"}"#).unwrap();
-        let error = ServerStore::open(dir.path()).map(|_| ()).unwrap_err();
+        let error = open(dir.path()).map(|_| ()).unwrap_err();
         assert!(matches!(error, ServerError::Newer { found: 9, .. }), "{error}");
         fs::write(dir.path().join("state.json"), "{").unwrap();
-        assert!(matches!(ServerStore::open(dir.path()), Err(ServerError::Corrupt { .. })));
+        assert!(matches!(open(dir.path()), Err(ServerError::Corrupt { .. })));
+    }
+
+    /// A log on a disk that loses what it should sync: the lines are gone, and later syncs succeed.
+    struct FailingLog(Mutex<(File, u64)>);
+
+    impl FailingLog {
+        fn open(file: File) -> Arc<dyn LogFile> {
+            let length = file.metadata().unwrap().len();
+            Arc::new(Self(Mutex::new((file, length))))
+        }
+    }
+
+    impl LogFile for FailingLog {
+        fn append(&self, line: &[u8]) -> io::Result<()> {
+            LogFile::append(&self.0.lock().unwrap().0, line)
+        }
+
+        fn truncate(&self, length: u64) -> io::Result<()> {
+            self.0.lock().unwrap().0.set_len(length)
+        }
+
+        fn sync(&self) -> io::Result<()> {
+            let (file, length) = &*self.0.lock().unwrap();
+            if file.metadata()?.len() == *length {
+                return Ok(());
+            }
+            file.set_len(*length)?;
+            Err(io::Error::from_raw_os_error(5))
+        }
+    }
+
+    fn log(dir: &Path) -> String {
+        fs::read_to_string(dir.join("changes.jsonl")).unwrap()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_failed_sync_is_followed_by_a_snapshot() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut store = ServerStore::open_with(dir.path(), "", FailingLog::open).unwrap();
+        store.commit(forget(1)).unwrap();
+        sync(&mut store).unwrap();
+        assert_eq!((store.unsynced(), log(dir.path())), (None, "{\"log\":2}\n".to_owned()));
+
+        // Without room for a snapshot, nothing is accepted, and the old log is not used again.
+        let snapshot = dir.path().join("state.json");
+        fs::rename(&snapshot, dir.path().join("moved")).unwrap();
+        fs::create_dir(&snapshot).unwrap();
+        store.commit(forget(2)).unwrap();
+        let error = sync(&mut store).unwrap_err().to_string();
+        let expected = [
+            "the server cannot store its state: cannot sync ",
+            "/changes.jsonl: Input/output error (os error 5); cannot write ",
+            "/state.json: Is a directory",
+        ];
+        assert!(expected.iter().all(|part| error.contains(part)), "{error}");
+        assert!(store.commit(forget(3)).is_err() && sync(&mut store).is_err());
+        fs::remove_dir(&snapshot).unwrap();
+        assert!(store.commit(forget(3)).is_err(), "no second try at once");
+        assert_eq!((store.unsynced(), log(dir.path())), (Some(2), "{\"log\":2}\n".to_owned()));
+
+        tokio::time::advance(STORE_RETRY_DELAY).await;
+        store.commit(forget(3)).unwrap();
+        assert_eq!(store.unsynced(), Some(3), "the commit is in the new log");
+        assert!(snapshot.is_file(), "the commit before is in the snapshot");
+        sync(&mut store).unwrap();
+        assert_eq!(store.unsynced(), None);
+        drop(store);
+        assert_eq!(log(dir.path()), "{\"log\":5}\n");
+        open(dir.path()).unwrap();
+    }
+
+    #[test]
+    fn a_sync_of_an_old_log_does_not_count_for_the_new_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut store = open(dir.path()).unwrap();
+        store.commit(forget(1)).unwrap();
+        let sync = store.begin_sync().unwrap().unwrap();
+        store.fold().unwrap();
+        store.commit(forget(2)).unwrap();
+        store.end_sync(&sync, Err(io::ErrorKind::Other.into())).unwrap();
+        assert_eq!((store.unsynced(), store.is_durable(1)), (Some(2), true));
     }
 }

@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::app::App;
 use super::body::{object, reply, typed};
+use super::durable;
 use super::error::Refusal;
 use super::location::{Location, from_wire, resolve_reference, to_wire};
 use super::model::{StoredBuild, StoredImage, StoredVisibility};
@@ -109,10 +110,12 @@ async fn make(
         store.commit(vec![StateChange::Unpublish(to.clone())])?;
         (planned.before.location, digest, to)
     };
+    durable::wait(app).await?;
     let result = match registry.retag(&from, digest, &to).await {
         Ok(()) => commit(app, update, Some((digest, &to))),
         Err(message) => Ok(Err(UpdateError { code: "registry_error".to_owned(), message })),
     };
+    durable::wait(app).await?;
     let obsolete = if matches!(result, Ok(Ok(_))) { from } else { to };
     unpublish::spawn(app, obsolete);
     result

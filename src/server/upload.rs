@@ -68,7 +68,18 @@ pub(super) async fn store(
     if file.metadata().await.at("read", &temp.path())?.len() != length {
         return Err(Refusal::bad("the upload broke off"));
     }
-    assign(app, id, temp, length)
+    assign(app, id, temp, length)?;
+    if app.syncs {
+        let uploads = app.uploads.clone();
+        blocking(move || uploads.sync()).await?;
+    }
+    Ok(StatusCode::OK.into_response())
+}
+
+/// Runs a function that waits for the disk.
+async fn blocking<T: Send + 'static>(function: impl FnOnce() -> T + Send + 'static) -> T {
+    let task = tokio::task::spawn_blocking(function);
+    task.await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
 }
 
 /// Checks that an upload may be accepted, and returns its length.
@@ -124,12 +135,15 @@ pub(super) async fn spool(app: &App, body: Body) -> Result<(WorkFile, tokio::fs:
         file.write_all(&chunk).await.at("write", &path)?;
     }
     file.flush().await.at("write", &path)?;
+    if app.syncs {
+        file.sync_all().await.at("sync", &path)?;
+    }
     file.rewind().await.at("read", &path)?;
     Ok((temp, file))
 }
 
 /// Assigns a context to its build.
-fn assign(app: &App, id: &str, temp: WorkFile, length: u64) -> Result<Response, Refusal> {
+fn assign(app: &App, id: &str, temp: WorkFile, length: u64) -> Result<(), Refusal> {
     let mut store = app.store();
     let mut build = waiting_build(store.state().build(id))?.clone();
     let name = WorkName::upload(&build.id);
@@ -137,8 +151,7 @@ fn assign(app: &App, id: &str, temp: WorkFile, length: u64) -> Result<Response, 
     if let StoredOrigin::Context { uploaded, .. } = &mut build.origin {
         *uploaded = Some(length);
     }
-    store.commit(vec![StateChange::Build(build)])?;
-    Ok(StatusCode::OK.into_response())
+    Ok(store.commit(vec![StateChange::Build(build)])?)
 }
 
 #[cfg(test)]

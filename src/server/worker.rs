@@ -8,12 +8,13 @@ use tokio_util::sync::CancellationToken;
 
 use super::app::App;
 use super::bases::ServerImages;
+use super::build_log::{BuildLog, OpenBuildLog};
 use super::descriptors::open_patiently;
-use super::engine::{BuildJob, EngineFailure, LogTail};
+use super::engine::{BuildJob, EngineFailure};
 use super::model::{BuildStatus, StoredBuild, StoredContent, StoredOrigin};
 use super::registry_images::TagGuard;
 use super::state::{ServerState, StateChange};
-use super::{mirror, unpublish, upload};
+use super::{durable, mirror, unpublish, upload};
 use crate::base::name::BuildId;
 use crate::base::work_dir::WorkName;
 use crate::registry::CopiedImage;
@@ -28,6 +29,7 @@ pub(super) fn resume(app: &Arc<App>) {
     let store = app.store();
     let ids: Vec<BuildId> = store.state().builds().filter(running).map(|b| b.id.clone()).collect();
     sweep(app, |id| store.state().build(id).is_some_and(|build| build.status.is_active()));
+    app.logs.sweep(|id| store.state().build(id).is_some());
     drop(store);
     // The oldest first.
     ids.iter().rev().for_each(|id| spawn(app, id));
@@ -51,41 +53,60 @@ pub(super) fn spawn(app: &Arc<App>, id: &BuildId) {
     let (app, id) = (Arc::clone(app), id.clone());
     app.tasks.clone().spawn(async move {
         let _guard = guard;
-        let cancel = app.cancellations.enter(&id, &app.stopping);
-        run(&app, &id, &cancel).await;
-        app.cancellations.leave(&id);
+        run(&app, &id).await;
     });
 }
 
-async fn run(app: &Arc<App>, id: &BuildId, cancel: &CancellationToken) {
+async fn run(app: &Arc<App>, id: &BuildId) {
+    let token = app.tokens.begin(id, &app.stopping);
     let stopping = &app.stopping;
     let begun = async {
         let turn = mirror::wait_for_turn(app, id).await;
         Some((begin(app, id).await?, turn))
     };
     let Some(Some((build, _turn))) = stopping.run_until_cancelled(begun).await else { return };
+    let log = app.logs.begin(id);
     // Not dropped when the server stops: an engine ends its processes first.
-    let result = match make(app, &build, cancel).await {
-        Ok(made) => Ok(made),
-        Err(EngineFailure::Failed(message)) => Err(message),
-        Err(EngineFailure::Cancelled) if stopping.is_cancelled() => return,
-        Err(EngineFailure::Cancelled) => Err("the build was cancelled".to_owned()),
-    };
-    let end = async {
-        tokio::time::sleep(app.build_time).await;
-        // The lock is held until the state has the image.
-        let (result, _lock) = match result {
-            Ok(MadeImage::Built(content, lock)) => (Ok(content), lock),
-            Ok(MadeImage::Copied(copied)) => mirror::publish(app, &build, &copied).await,
-            Err(message) => (Err(message), None),
-        };
-        commit(app, id, |store, build| store.finish(build, result.clone(), app.clock.now())).await;
-        if matches!(build.origin, StoredOrigin::Context { .. }) {
-            app.engine.forget(id);
-            upload::delete_contexts(app, [id]);
+    let made = make(app, &build, &log.log, &token.cancel).await;
+    stopping.run_until_cancelled(end(app, &build, made, log, &token.cancel)).await;
+}
+
+/// Stores the result of a build, unless it was cancelled.
+async fn end(
+    app: &Arc<App>,
+    build: &StoredBuild,
+    made: Result<MadeImage, EngineFailure>,
+    log: OpenBuildLog<'_>,
+    cancel: &CancellationToken,
+) {
+    let waited = cancel.run_until_cancelled(tokio::time::sleep(app.build_time)).await;
+    // The lock is held until the state has the image.
+    let (result, _lock) = match made {
+        _ if waited.is_none() => (None, None),
+        Ok(MadeImage::Built(content, lock)) => (Some(Ok(content)), lock),
+        Ok(MadeImage::Copied(copied)) => {
+            let (result, lock) = mirror::publish(app, build, &copied).await;
+            (Some(result), lock)
         }
+        Err(EngineFailure::Failed(message)) => (Some(Err(message)), None),
+        Err(EngineFailure::Cancelled) => (None, None),
     };
-    stopping.run_until_cancelled(end).await;
+    if result.is_none() {
+        log.log.line("cancelled");
+    }
+    let result = result.map(|result| log.end(result));
+    // The log is complete before the build has ended.
+    drop(log);
+    if let Some(result) = result {
+        let now = || app.clock.now();
+        commit(app, &build.id, |store, build| store.finish(build, result.clone(), now())).await;
+    }
+    if matches!(build.origin, StoredOrigin::Context { .. }) {
+        // A build whose end is lost in a power failure is repeated, and needs its context again.
+        durable::wait_patiently(app).await;
+        app.engine.forget(&build.id);
+        upload::delete_contexts(app, [&build.id]);
+    }
 }
 
 /// An image that was made.
@@ -100,6 +121,7 @@ enum MadeImage {
 async fn make(
     app: &Arc<App>,
     build: &StoredBuild,
+    log: &Arc<BuildLog>,
     cancel: &CancellationToken,
 ) -> Result<MadeImage, EngineFailure> {
     if let Some(message) = configured_failure(app, build) {
@@ -135,7 +157,8 @@ async fn make(
         destination: pushes.then(|| app.form.full_path(&build.location)),
         bases: Arc::new(ServerImages(Arc::clone(app))),
     };
-    let built = app.engine.build(job, Arc::new(LogTail::default()), cancel.clone()).await?;
+    let log: Arc<BuildLog> = Arc::clone(log);
+    let built = app.engine.build(job, log, cancel.clone()).await?;
     Ok(MadeImage::Built(built.into(), lock))
 }
 

@@ -352,6 +352,7 @@ fn help_of_the_program() {
       lock      Pin sources and bases to digests in the lockfile
       import    Record an existing image in the lockfile
       status    Show builds in progress
+      logs      Print the log of a build
       show      Show the lockfile
       graph     Print the dependency graph of the manifest
       context   Inspect or pack the files that an image is built from

@@ -39,6 +39,7 @@ mod layouts;
 mod life;
 mod lint;
 mod lockfiles;
+mod logs;
 mod lost;
 mod main_job;
 mod manifests;
@@ -57,6 +58,8 @@ mod owners;
 mod packs;
 mod pages;
 mod pins;
+#[cfg(target_os = "linux")]
+mod power;
 mod prime;
 mod reach;
 mod reached;

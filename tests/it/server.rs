@@ -43,7 +43,11 @@ impl Service {
         (status, serde_json::from_str(&text).unwrap_or(Value::Null))
     }
 
-    async fn get(&self, path: &str) -> Value {
+    pub(crate) async fn call_status(&self, method: &str, path: &str) -> u16 {
+        self.call(method.parse().unwrap(), path, None).await.0
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Value {
         let (status, body) = self.call(Method::GET, path, None).await;
         assert_eq!(status, 200, "{path}: {body}");
         body

@@ -49,10 +49,11 @@ fn names_in(work: &Path) -> BTreeSet<String> {
         let name = path.strip_prefix(work).unwrap().to_str().unwrap();
         let is_digest =
             |part: &str| part.len() == 64 && part.bytes().all(|b| b.is_ascii_hexdigit());
-        let parts = name.split('/').map(|part| match part.strip_suffix(".tar.gz") {
-            Some(_) => "BUILD.tar.gz",
+        let parts = name.split('/').map(|part| match part.split_once('.') {
+            Some((_, "tar.gz")) => "BUILD.tar.gz",
+            Some((_, "log")) => "BUILD.log",
             None if is_digest(part) => "DIGEST",
-            None => part,
+            _ => part,
         });
         found.insert(parts.collect::<Vec<_>>().join("/"));
     });
@@ -92,6 +93,7 @@ fn every_name_is_listed() {
         "journal.jsonl",
         "contexts/DIGEST",
         "local/imgplan.lock",
+        "local/server/logs/BUILD.log",
         "local/server/state.json",
     ] {
         assert!(found.contains(name), "{name}: {found:?}");

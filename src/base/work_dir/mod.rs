@@ -101,7 +101,15 @@ impl WorkDir {
         builder.recursive(true);
         #[cfg(unix)]
         std::os::unix::fs::DirBuilderExt::mode(builder, mode.folder_bits().into());
+        let missing = outer.ancestors().take_while(|folder| !or_current(folder).exists()).count();
         builder.create(&outer).at("create the folder", &outer)?;
+        if mode == FileMode::Private {
+            // Its files are of no use if the name of the folder is lost in a power failure.
+            for parent in outer.ancestors().skip(1).take(missing).map(or_current) {
+                let synced = NativeFolder::at(parent).and_then(|parent| parent.sync());
+                synced.at("sync", parent)?;
+            }
+        }
         let folder = NativeFolder::at(or_current(&outer)).at("open the folder", &outer)?;
         let mut here = Self { path: outer, folder: Arc::new(folder) };
         let last = inner.len().saturating_sub(1);
@@ -148,6 +156,9 @@ impl WorkDir {
             // Another process was faster.
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             result => result.at("create the folder", &path)?,
+        }
+        if mode == FileMode::Private {
+            self.sync()?;
         }
         let folder = self.folder.child(name).at("open the folder", &path)?;
         Ok(Self { path, folder: Arc::new(folder) })

@@ -10,7 +10,7 @@ use crate::base::name::BuildId;
 /// Every file and folder of the work folder, relative to it; `DIGEST` is the digest of a context, and
 /// `BUILD` the ID of a build. A new name must join this list.
 #[cfg(any(test, feature = "test-support"))]
-pub const WORK_PATHS: [&str; 23] = [
+pub const WORK_PATHS: [&str; 25] = [
     "",
     ".gitignore",
     "contexts",
@@ -28,6 +28,8 @@ pub const WORK_PATHS: [&str; 23] = [
     "local/server",
     "local/server/changes.jsonl",
     "local/server/lock",
+    "local/server/logs",
+    "local/server/logs/BUILD.log",
     "local/server/state.json",
     "local/server/uploads",
     "local/server/uploads/BUILD.tar.gz",
@@ -75,6 +77,8 @@ names! {
     SERVER_LOG = "changes.jsonl",
     /// The folder with the contexts that were uploaded to the local server.
     UPLOADS = "uploads",
+    /// The folder with the logs of the local server's builds.
+    LOGS = "logs",
 }
 
 impl WorkName {
@@ -87,6 +91,11 @@ impl WorkName {
     /// Returns the name of the uploaded context of a build.
     pub(crate) fn upload(build: &BuildId) -> Self {
         Self(format!("{build}.tar.gz").into())
+    }
+
+    /// Returns the name of the log of a build.
+    pub(crate) fn build_log(build: &BuildId) -> Self {
+        Self(format!("{build}.log").into())
     }
 
     /// Returns any name.

@@ -5,6 +5,7 @@ mod apply;
 mod context;
 mod engine;
 mod foreign_flags;
+mod logs;
 mod manifest;
 mod selection;
 mod serve;
@@ -18,6 +19,7 @@ use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand, 
 
 pub(super) use self::apply::{ApplyArgs, DEFAULT_RETRIES};
 pub(super) use self::context::{ContextArgs, ContextCommand};
+pub(super) use self::logs::LogsArgs;
 pub(super) use self::manifest::{CommonArgs, ManifestArgs, StrictArgs};
 use self::manifest::{FileArgs, JsonArgs};
 pub(super) use self::selection::{LookupArgs, SelectionArgs};
@@ -113,6 +115,10 @@ pub(in crate::cli) enum Command {
     Import(ImportArgs),
     /// Show builds in progress
     Status(StatusArgs),
+    /// Print the log of a build
+    ///
+    /// Only a service with logs can: the local server. Others say why a build failed.
+    Logs(LogsArgs),
     /// Show the lockfile
     Show(ShowArgs),
     /// Print the dependency graph of the manifest
@@ -343,6 +349,10 @@ impl Command {
                 let file = std::mem::take(file);
                 let manifest = ManifestArgs { file, ..ManifestArgs::default() };
                 return CommonArgs { json: *json, manifest };
+            }
+            Self::Logs(LogsArgs { manifest, .. }) => {
+                let manifest = std::mem::take(manifest);
+                return CommonArgs { manifest, ..CommonArgs::default() };
             }
             Self::Schema(_) | Self::Serve(_) => return CommonArgs::default(),
         };

@@ -24,6 +24,9 @@ const MAX_HEARTBEAT_LINES: usize = 4;
 /// Names shown of one kind of failure; each failure was also reported when it happened.
 const MAX_FAILURES_NAMED: usize = 12;
 
+/// Maximum number of lines of an error.
+const MAX_ERROR_LINES: usize = 10;
+
 impl HumanReporter<'_> {
     /// Writes one event of a run.
     pub(super) fn write_event(&mut self, event: &RunEvent) -> io::Result<()> {
@@ -170,7 +173,9 @@ impl HumanReporter<'_> {
         let names = group.iter().map(|it| format!("{}{}", it.unit, build_tail(it.build.as_ref())));
         let (phase, names) = (phase_word(failure.phase), list(names, MAX_FAILURES_NAMED));
         writeln!(self.out, "{word} while {phase}: {names}")?;
-        writeln!(self.out, "  {}", escaped(&failure.message))?;
+        for line in message_lines(&failure.message) {
+            writeln!(self.out, "  {}", escaped(&line))?;
+        }
         if let Some(help) = &failure.help {
             writeln!(
                 self.out,
@@ -216,6 +221,15 @@ impl HumanReporter<'_> {
         }
         Ok(())
     }
+}
+
+/// Returns the lines of an error: all of a few, else the first one and the last ones.
+fn message_lines(message: &str) -> Vec<String> {
+    let lines: Vec<String> = message.lines().map(|line| line.trim_end().to_owned()).collect();
+    let Some(left_out @ 1..) = lines.len().checked_sub(MAX_ERROR_LINES) else { return lines };
+    let (first, last) = (lines.iter().take(1), lines.iter().skip(2 + left_out));
+    let gap = format!("[... {} more ...]", plural(1 + left_out, "line"));
+    first.cloned().chain([gap]).chain(last.cloned()).collect()
 }
 
 /// Groups failures with equal message, phase and outcome. Builds that continue come first, and failures

@@ -18,7 +18,10 @@ pub(in crate::server) async fn start(
     state: Option<&Path>,
 ) -> Result<Arc<dyn Engine>, ServerError> {
     let failure = match (config.kind, &config.registry) {
-        (EngineKind::Check, _) => return Ok(Arc::new(CheckEngine::new(None))),
+        (EngineKind::Check, registry) => {
+            let gap = || "the registry is not used; add --engine buildah".to_owned();
+            return Ok(Arc::new(CheckEngine::new(registry.as_ref().map(|_| gap()))));
+        }
         (_, None) => unusable("it needs a registry to push to", "add --registry HOST:PORT"),
         (_, Some(registry)) => match start_buildah(config, registry, state).await {
             Ok(engine) => return Ok(engine),

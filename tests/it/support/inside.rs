@@ -142,8 +142,8 @@ impl Simulation {
         prepare: impl FnOnce(&Server),
     ) -> ProcessResult {
         let began = tokio::time::Instant::now();
-        let config =
-            ServerConfig { state: Some(self.dir.path().join("service")), ..self.config.clone() };
+        let state = Some(self.dir.path().join("service"));
+        let config = ServerConfig { state, sync: false, ..self.config.clone() };
         let server = Arc::new(server::start(config).await.unwrap());
         prepare(&server);
         let journal = self.paths().work.join("journal.jsonl");

@@ -121,7 +121,7 @@ impl BuildahEngine {
         log: &dyn LogSink,
         cancel: &CancellationToken,
     ) -> Result<BuiltImage, EngineFailure> {
-        let checked = self.check.check(job, cancel).await?;
+        let checked = self.check.check(job, log, cancel).await?;
         let permit = cancel
             .run_until_cancelled(self.free.acquire())
             .await

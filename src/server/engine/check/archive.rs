@@ -36,6 +36,10 @@ pub(super) struct Contents {
     entries: HashMap<String, ArchiveEntry>,
     /// Size of the names and link targets of all entries.
     name_bytes: usize,
+    /// Number of files.
+    pub(super) files: usize,
+    /// Size of all files, in bytes.
+    pub(super) bytes: u64,
     /// Content of the requested file, if it exists and is not a link.
     file: Option<Vec<u8>>,
 }
@@ -178,6 +182,8 @@ fn list_entries(
             }
             contents.file = Some(bytes);
         }
+        contents.files += usize::from(kind == ArchiveEntry::File);
+        contents.bytes += entry.size();
         contents.insert(path, kind).map_err(ArchiveError::Entry)?;
         // Read the data here: in `next`, it would count as a header.
         io::copy(&mut entry, &mut io::sink())?;

@@ -15,6 +15,8 @@ use super::{
     BaseImage, BaseImages, BuildJob, BuiltImage, Capabilities, Engine, EngineFailure, LogSink,
 };
 use crate::base::name::Platform;
+use crate::base::size::bytes;
+use crate::base::text::plural;
 use crate::dockerfile::reached::ReadBy;
 use crate::dockerfile::{Dockerfile, ReachRequest, ReferencePlatform};
 
@@ -66,6 +68,7 @@ impl CheckEngine {
     pub(super) async fn check(
         &self,
         job: &BuildJob,
+        log: &dyn LogSink,
         cancel: &CancellationToken,
     ) -> Result<CheckedDockerfile, EngineFailure> {
         let _core = cancel
@@ -78,10 +81,18 @@ impl CheckEngine {
         let bases = Arc::clone(&job.bases);
         let read = tokio::task::spawn_blocking(move || {
             let (contents, text) = archive::read(&file, &path, &stop)?;
-            check_dockerfile(&text, platform, &contents, &*bases)
-                .map_err(|problems| report(&path, problems))
+            let checked = check_dockerfile(&text, platform, &contents, &*bases)
+                .map_err(|problems| report(&path, problems));
+            Ok::<_, String>((contents.files, contents.bytes, checked))
         });
-        let checked = read.await.map_err(|_| unreadable())?;
+        let (files, size, checked) = read.await.map_err(|_| unreadable())??;
+        log.line(&format!("context: {}, {}", plural(files, "file"), bytes(size)));
+        if let Ok(checked) = &checked {
+            log.line(&format!("{}: {}", job.dockerfile, plural(checked.bases.len(), "base image")));
+            for base in &checked.bases {
+                log.line(&format!("  line {}: {}", base.line, base.reference));
+            }
+        }
         if cancel.is_cancelled() {
             return Err(EngineFailure::Cancelled);
         }
@@ -97,11 +108,12 @@ impl Engine for CheckEngine {
     fn build(
         &self,
         job: BuildJob,
-        _log: Arc<dyn LogSink>,
+        log: Arc<dyn LogSink>,
         cancel: CancellationToken,
     ) -> BoxFuture<'_, Result<BuiltImage, EngineFailure>> {
         Box::pin(async move {
-            self.check(&job, &cancel).await?;
+            log.line("Nothing is built: this server checks what a build needs.");
+            self.check(&job, &*log, &cancel).await?;
             let size = job.archive.metadata().map(|meta| meta.len()).ok();
             Ok(BuiltImage { digest: None, size })
         })
