@@ -75,7 +75,7 @@ async fn run(app: &Arc<App>, id: &BuildId) {
 async fn end(
     app: &Arc<App>,
     build: &StoredBuild,
-    made: Result<MadeImage, EngineFailure>,
+    made: Result<FinishedImage, EngineFailure>,
     log: OpenBuildLog<'_>,
     cancel: &CancellationToken,
 ) {
@@ -83,8 +83,8 @@ async fn end(
     // The lock is held until the state has the image.
     let (result, _lock) = match made {
         _ if waited.is_none() => (None, None),
-        Ok(MadeImage::Built(content, lock)) => (Some(Ok(content)), lock),
-        Ok(MadeImage::Copied(copied)) => {
+        Ok(FinishedImage::Built(content, lock)) => (Some(Ok(content)), lock),
+        Ok(FinishedImage::Copied(copied)) => {
             let (result, lock) = mirror::publish(app, build, &copied).await;
             (Some(result), lock)
         }
@@ -110,7 +110,7 @@ async fn end(
 }
 
 /// An image that was made.
-enum MadeImage {
+enum FinishedImage {
     /// Built, and pushed if the engine pushes, under the lock of its tag.
     Built(StoredContent, Option<TagGuard>),
     /// Copied to the registry, without its tag.
@@ -123,7 +123,7 @@ async fn make(
     build: &StoredBuild,
     log: &Arc<BuildLog>,
     cancel: &CancellationToken,
-) -> Result<MadeImage, EngineFailure> {
+) -> Result<FinishedImage, EngineFailure> {
     if let Some(message) = configured_failure(app, build) {
         return Err(EngineFailure::Failed(message));
     }
@@ -132,8 +132,8 @@ async fn make(
         StoredOrigin::Transfer { source } => {
             let copied = cancel.run_until_cancelled(mirror::copy(app, build, source)).await;
             return Ok(match copied.ok_or(EngineFailure::Cancelled)?? {
-                Some(copied) => MadeImage::Copied(copied),
-                None => MadeImage::Built(StoredContent::default(), None),
+                Some(copied) => FinishedImage::Copied(copied),
+                None => FinishedImage::Built(StoredContent::default(), None),
             });
         }
     };
@@ -159,7 +159,7 @@ async fn make(
     };
     let log: Arc<BuildLog> = Arc::clone(log);
     let built = app.engine.build(job, log, cancel.clone()).await?;
-    Ok(MadeImage::Built(built.into(), lock))
+    Ok(FinishedImage::Built(built.into(), lock))
 }
 
 /// Returns the failure of a build whose image matches the pattern of `--fail`.
