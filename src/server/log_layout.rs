@@ -51,12 +51,16 @@ mod tests {
 
     #[test]
     fn a_short_log_lies_in_its_file_as_it_is() {
-        assert_eq!(places(0, 100), [0..100]);
+        let one = |offset, end| match &places(offset, end)[..] {
+            [place] => place.clone(),
+            places => panic!("{places:?}"),
+        };
+        assert_eq!(one(0, 100), 0..100);
         let whole = HEAD_BYTES + RING_BYTES;
         assert_eq!(places(5, whole), [5..HEAD_BYTES, HEAD_BYTES..whole]);
         assert!(left_out(whole).is_empty() && !has_length(whole));
         assert_eq!(left_out(whole + 7), HEAD_BYTES..HEAD_BYTES + 7);
-        assert_eq!(places(whole, whole + 7), [HEAD_BYTES..HEAD_BYTES + 7]);
+        assert_eq!(one(whole, whole + 7), HEAD_BYTES..HEAD_BYTES + 7);
     }
 
     proptest! {
