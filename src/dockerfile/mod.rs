@@ -15,6 +15,7 @@ pub(crate) mod model;
 mod needed;
 mod order;
 mod parse;
+pub(crate) mod plain;
 pub(crate) mod platform;
 pub(crate) mod reach;
 pub(crate) mod reached;
@@ -32,5 +33,6 @@ mod tests;
 
 pub(crate) use self::lower::{LowerError, LowerSubject};
 pub(crate) use self::model::{Dockerfile, DockerfileError, Reference};
+pub(crate) use self::plain::PlainInstruction;
 pub(crate) use self::platform::ReferencePlatform;
 pub(crate) use self::reach::ReachRequest;

@@ -79,6 +79,83 @@ fn a_download_does_not_come_from_the_network_of_the_machine() {
 }
 
 #[test]
+fn an_instruction_that_leads_out_of_the_build_is_refused() {
+    let Some(engine) = EngineEnv::start(|_| ()) else { return };
+    let outside = tempfile::tempdir().unwrap();
+    let marker = outside.path().join("marker");
+    std::fs::write(&marker, "LABEL leaked=outside-marker\n").unwrap();
+    let path = outside.path().display();
+    let shell = "[\"/bin/busybox\", \"sh\", \"-c\", \"cat /m/marker; echo changed >/m/marker\"]";
+    let (mount, here) = ("a RUN of this server mounts only", "Buildah takes the lines");
+    let add = "ADD would download";
+    for (lines, line, reason) in [
+        (format!("RUN --mount=type=bind,source=out,target=/m,rw {shell}"), 4, mount),
+        (format!("RUN --mount=from=scratch,target=/m {shell}"), 4, mount),
+        (format!("RUN --mount=type=cache,id=../../../..{path},target=/m {shell}"), 4, mount),
+        (format!("RUN --mount=type=cache,target=../../../..{path} {shell}"), 4, mount),
+        (format!("ARG T=bind\nRUN --mount=type=$T,source=out,target=/m {shell}"), 5, mount),
+        (
+            format!("ARG X\nRUN --${{X}}mount=type=bind,source=out,target=/m {shell}"),
+            5,
+            "this server",
+        ),
+        (format!("LABEL a=b\\\\\nRUN --mount=type=bind,target=/m {shell}"), 4, "Buildah continues"),
+        ("RUN cat <<E\nADD http://127.0.0.1:1/ /\nE".to_owned(), 4, here),
+        ("ADD <<E /x\nRUN true\nE".to_owned(), 4, here),
+        ("ADD ht${X}tp://127.0.0.1:1/ /".to_owned(), 4, add),
+        ("ONBUILD ADD ht${X}tp://127.0.0.1:1/ /".to_owned(), 4, add),
+        ("ONBUILD RUN --mount=target=/m true".to_owned(), 4, mount),
+    ] {
+        let dockerfile = format!("{BASE}{lines}\n");
+        let message = engine.fails("leaver", &dockerfile);
+        let expected = format!("Dockerfile: line {line}: {reason}");
+        assert!(message.starts_with(&expected), "{lines}: {message}");
+    }
+    let kept = std::fs::read_to_string(&marker).unwrap();
+    assert_eq!(kept, "LABEL leaked=outside-marker\n");
+    assert_eq!(std::fs::read_dir(outside.path()).unwrap().count(), 1);
+
+    // Buildah runs a file that ends with `.in` through a preprocessor.
+    let included = format!("{BASE}#include \"{}\"\n", marker.display());
+    engine.context("reader", BASE);
+    engine.env.write("reader/x.in", included);
+    let image = "  - {name: reader, tag: v1, context: reader, dockerfile: x.in}\n";
+    engine.env.write("imgplan.yaml", format!("version: 1\nimages:\n{image}"));
+    engine.env.apply();
+    let config = engine.registry.inspect("--config", &engine.reference("reader:v1"));
+    assert!(!config.to_string().contains("outside-marker"), "{config}");
+}
+
+#[test]
+fn caches_and_unneeded_stages_do_no_harm() {
+    let Some(engine) = EngineEnv::start(|engine| engine.slots = Some(1)) else { return };
+    let unneeded = "FROM oci:/nowhere AS unneeded\nADD http://127.0.0.1:1/ /\n";
+    let write =
+        "RUN --mount=type=cache,target=/c true && ln -s /etc /c/link && echo kept >/c/file\n";
+    engine.context("first", &format!("{unneeded}{BASE}{write}"));
+    // A cache below another one would follow the link in it.
+    let read = "RUN --mount=type=cache,target=/c/link test -z \"$(ls /c/link)\"\n\
+                RUN --mount=type=cache,target=/c,ro cat /c/file >/seen\n";
+    engine.context("second", &format!("{BASE}{read}"));
+    for name in ["first", "second"] {
+        engine.env.write("imgplan.yaml", super::one_image(name));
+        engine.env.apply();
+    }
+    assert!(content(&engine, "second:v1").contains("kept"));
+}
+
+#[test]
+fn triggers_of_a_base_do_not_lead_out() {
+    let Some(engine) = EngineEnv::start(|_| ()) else { return };
+    engine.context("base", &format!("{BASE}ONBUILD RUN --mount=type=cache,target=/c true\n"));
+    engine.env.write("imgplan.yaml", super::one_image("base"));
+    engine.env.apply();
+    let base = engine.reference("base:v1");
+    let message = engine.fails("child", &format!("FROM {base}\n"));
+    assert!(message.contains("has a trigger `ONBUILD RUN` that reaches out"), "{message}");
+}
+
+#[test]
 fn memory_is_limited() {
     let Some(engine) = EngineEnv::start(|engine| engine.memory = 200_000_000) else { return };
     if !is_enforced(&engine, "memory") {

@@ -83,8 +83,9 @@ impl Launcher {
         command.env_clear().envs(self.environment.iter().map(|(name, value)| (name, value)));
         command.env("HOME", slot.home()).env("TMPDIR", slot.temp());
         command.env("CONTAINERS_REGISTRIES_CONF", slot.registries_conf());
-        // Paths in arguments are absolute; nothing is looked up in the server's folder.
-        command.current_dir(slot.temp());
+        // Paths in arguments are absolute; nothing is looked up in the server's folder, or in `TMPDIR`
+        // with the caches of builds.
+        command.current_dir(slot.empty_dir());
         command
     }
 

@@ -6,6 +6,7 @@
 mod failure;
 mod finished;
 mod launch;
+mod plain_file;
 mod probe;
 mod probe_program;
 mod slot;
@@ -206,6 +207,7 @@ impl BuildahEngine {
         let parsed = destination.parse::<RegistryRef>();
         parsed.map_err(|error| format!("no registry takes the image: {error}"))?;
         steps.check_downloads(checked)?;
+        steps.write_dockerfile(checked)?;
         steps.check_run(checked, &self.capabilities.architectures)?;
         steps.pull_bases(&checked.bases).await?;
         steps.build(&checked.bases).await?;

@@ -37,7 +37,7 @@ impl Slot {
         let name = format!("slot-{index}");
         let slot = Self { dir: parent.join(&name), name, is_dirty: true };
         let config = slot.home().join(".config/containers");
-        for dir in [&slot.temp(), &config] {
+        for dir in [&slot.temp(), &slot.empty_dir(), &config] {
             std::fs::create_dir_all(dir).at("create the folder", dir)?;
         }
         replace_private(&slot.registries_conf(), registries_conf(registry).as_bytes())?;
@@ -73,6 +73,17 @@ impl Slot {
 
     pub(super) fn temp(&self) -> PathBuf {
         self.dir.join("tmp")
+    }
+
+    /// Returns the working folder of programs. No build writes there, so no name of a build is found in
+    /// it.
+    pub(super) fn empty_dir(&self) -> PathBuf {
+        self.dir.join("empty")
+    }
+
+    /// Returns the Dockerfile that Buildah executes.
+    pub(super) fn dockerfile(&self) -> PathBuf {
+        self.dir.join("Dockerfile")
     }
 
     /// Returns the file with the credentials of registries, which only its owner can read.

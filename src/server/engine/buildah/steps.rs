@@ -8,8 +8,10 @@ use serde::Deserialize;
 
 use super::failure;
 use super::launch::Launcher;
+use super::plain_file::{NO_DOWNLOADS, plain_file};
 use super::slot::Slot;
 use super::triggers;
+use crate::base::file::replace_private;
 use crate::base::name::Platform;
 use crate::base::platform::PlatformName;
 use crate::base::reference::{OciDigest, RegistryRef};
@@ -28,10 +30,6 @@ const RESULT: &str = "localhost/imgplan-result:latest";
 
 /// Command that installs the emulators of foreign platforms.
 pub(super) const EMULATOR_COMMAND: &str = "apt install qemu-user-static";
-
-/// The reason for which a build with a download fails, and the ways out.
-const NO_DOWNLOADS: &str = "ADD would download from the network of the server: use a RUN that \
-                            downloads, or start the server with --build-network host";
 
 /// One build in a slot.
 pub(super) struct BuildSteps<'b> {
@@ -108,10 +106,10 @@ impl BuildSteps<'_> {
         }
         let (actual, triggers) = self.inspect(reference).await?;
         if actual.service_platform() == Some(wanted) {
-            let is_refused = triggers::reach_out(&triggers);
-            if is_refused && self.config.network != BuildNetwork::Host {
-                let of = "has an ONBUILD trigger that reaches out of the build";
-                return failed(format!("{at}: the base image `{shown}` {of}: {NO_DOWNLOADS}"));
+            if let Some((keyword, reason)) = triggers::refused(&triggers, self.config.network) {
+                let of = format!("has a trigger `ONBUILD {}`", one_line(&keyword, 40));
+                let of = format!("{of} that reaches out of the build");
+                return failed(format!("{at}: the base image `{shown}` {of}: {reason}"));
             }
             return Ok(());
         }
@@ -168,6 +166,22 @@ impl BuildSteps<'_> {
         }
     }
 
+    /// Writes the Dockerfile that Buildah executes: the checked one, without what leads out of a build.
+    ///
+    /// # Errors
+    /// Fails with the line of an instruction that is refused, or if the file cannot be written.
+    pub(super) fn write_dockerfile(
+        &self,
+        checked: &CheckedDockerfile,
+    ) -> Result<(), EngineFailure> {
+        let plain = plain_file(&checked.dockerfile, &checked.stages, self.config.network);
+        let plain = plain.map_err(|(line, reason)| {
+            EngineFailure::Failed(format!("{}: line {line}: {reason}", self.job.dockerfile))
+        })?;
+        let written = replace_private(&self.slot.dockerfile(), plain.as_bytes());
+        written.map_err(|error| format!("the server cannot write the Dockerfile: {error}").into())
+    }
+
     /// Builds the image.
     ///
     /// # Errors
@@ -188,7 +202,7 @@ impl BuildSteps<'_> {
             let context = format!("{}=docker-image://{}", base.reference, full_reference(base)?);
             command.arg("--build-context").arg(context);
         }
-        command.args(["-t", RESULT, "-f", &job.dockerfile, "-"]);
+        command.args(["-t", RESULT, "-f"]).arg(self.slot.dockerfile()).arg("-");
         let log = self.step_log();
         let archive = job.archive.try_clone().and_then(|mut archive| {
             std::io::Seek::rewind(&mut archive)?;

@@ -5,6 +5,7 @@
 
 mod archive;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
@@ -31,8 +32,12 @@ pub(in crate::server) struct CheckEngine {
 }
 
 /// A Dockerfile without errors that a check can find.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct CheckedDockerfile {
+    /// The checked file.
+    pub(super) dockerfile: Dockerfile,
+    /// The indexes of the stages that the build needs.
+    pub(super) stages: BTreeSet<usize>,
     /// The images that the build uses, in order.
     pub(super) bases: Vec<FoundBase>,
     /// The platforms of the stages that run a command.
@@ -132,9 +137,8 @@ fn check_dockerfile(
         let errors = errors.into_iter().map(|error| (line(error.span.start), error.to_string()));
         errors.collect::<Vec<_>>()
     })?;
-    let Ok(reach) = dockerfile.reach(&ReachRequest::new(platform)) else {
-        return Ok(CheckedDockerfile::default());
-    };
+    let reach = dockerfile.reach(&ReachRequest::new(platform));
+    let reach = reach.map_err(|error| vec![(1, error.to_string())])?;
     let run_platforms = dockerfile.run_platforms(&reach, platform);
     let mut bases = Vec::new();
     let errors = reach.errors.into_iter();
@@ -154,7 +158,7 @@ fn check_dockerfile(
     }
     let mut downloads: Vec<usize> = reach.downloads.iter().map(|span| line(span.start)).collect();
     for source in reach.paths {
-        if source.read_by == ReadBy::Add && !source.resolved && source.path.starts_with('$') {
+        if source.read_by == ReadBy::Add && !source.resolved && source.path.contains('$') {
             downloads.extend(source.span.as_ref().map(|span| line(span.start)));
         }
         let is_known = source.certain && source.resolved;
@@ -165,7 +169,7 @@ fn check_dockerfile(
         }
     }
     if problems.is_empty() {
-        Ok(CheckedDockerfile { bases, run_platforms, downloads })
+        Ok(CheckedDockerfile { dockerfile, stages: reach.stages, bases, run_platforms, downloads })
     } else {
         Err(problems)
     }
