@@ -15,6 +15,7 @@ use super::probe_program::program;
 use super::slot::Slot;
 use super::steps::{BuildSteps, EMULATOR_COMMAND, native_platform};
 use super::sweep::sweep;
+use crate::base::file::replace_private;
 use crate::base::name::{BuildId, Platform};
 use crate::base::safe_text::one_line;
 use crate::base::size;
@@ -26,6 +27,9 @@ use crate::server::error::ServerError;
 
 /// The programs that the engine runs.
 const PROGRAMS: [&str; 5] = ["buildah", "runc", "skopeo", "unshare", "setpriv"];
+
+/// The Dockerfile of a small build.
+const DOCKERFILE: &str = "FROM scratch\nCOPY probe /probe\nRUN [\"/probe\"]\n";
 
 /// Maximum time of a small build.
 const MAX_PROBE: Duration = Duration::from_secs(120);
@@ -161,6 +165,7 @@ async fn probe_build(probe: &Probe<'_>, platform: Platform) -> Result<ProbeBuild
         destination: None,
         bases: Arc::new(NoImages),
     };
+    replace_private(&slot.dockerfile(), DOCKERFILE.as_bytes())?;
     let cgroup = cgroups.and_then(|cgroups| cgroups.create(&slot.name).ok());
     let log = LogTail::default();
     let steps = BuildSteps {
@@ -201,14 +206,11 @@ fn archive(platform: Platform) -> io::Result<File> {
     let mut unique = [0; 16];
     getrandom::fill(&mut unique)?;
     program.extend_from_slice(&unique);
-    let dockerfile = b"FROM scratch\nCOPY probe /probe\nRUN [\"/probe\"]\n".to_vec();
     let mut tar = tar::Builder::new(GzEncoder::new(tempfile::tempfile()?, Compression::fast()));
-    for (name, bytes) in [("Dockerfile", dockerfile), ("probe", program)] {
-        let mut header = tar::Header::new_gnu();
-        header.set_size(bytes.len() as u64);
-        header.set_mode(0o755);
-        tar.append_data(&mut header, name, &*bytes)?;
-    }
+    let mut header = tar::Header::new_gnu();
+    header.set_size(program.len() as u64);
+    header.set_mode(0o755);
+    tar.append_data(&mut header, "probe", &*program)?;
     tar.into_inner()?.finish()
 }
 
