@@ -204,7 +204,7 @@ fn failed(lines: &[String]) -> ProbeBuild {
 fn archive(platform: Platform) -> io::Result<File> {
     let mut program = program(platform);
     let mut unique = [0; 16];
-    getrandom::fill(&mut unique)?;
+    getrandom::fill(&mut unique).map_err(|error| io::Error::other(error.to_string()))?;
     program.extend_from_slice(&unique);
     let mut tar = tar::Builder::new(GzEncoder::new(tempfile::tempfile()?, Compression::fast()));
     let mut header = tar::Header::new_gnu();
