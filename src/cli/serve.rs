@@ -49,6 +49,9 @@ pub(super) async fn run(ui: &mut Ui, args: ServeArgs) -> Result<Exit, Failure> {
 }
 
 /// Returns the configuration of the server. The pattern has no `..`, so that no flag is forgotten.
+///
+/// # Errors
+/// Fails if the token is invalid, and if commands of builds would run for anyone without one.
 fn config(args: ServeArgs) -> Result<ServerConfig, Failure> {
     let ServeArgs {
         listen,
@@ -74,6 +77,13 @@ fn config(args: ServeArgs) -> Result<ServerConfig, Failure> {
         ApiKey::new(&text).ok_or_else(|| Failure::usage(message, "use letters and digits"))
     });
     let engine = engine.config();
+    let runs_commands = engine.kind != EngineKind::Check && engine.registry.is_some();
+    if runs_commands && token.is_none() {
+        let message = "an engine that runs the commands of builds needs a token";
+        let help = "set IMGPLAN_TOKEN to a secret: without one, every user and web page on this \
+                    machine could run commands as this user";
+        return Err(Failure::usage(message, help));
+    }
     Ok(ServerConfig {
         listen: Some(listen),
         token: token.transpose()?,

@@ -141,7 +141,7 @@ impl CopyRun<'_> {
         let progress = std::mem::take(&mut *lock(&self.progress));
         Ok(CopiedImage {
             to: self.route.to.clone(),
-            size: progress.blobs.values().map(|(size, _)| size).sum(),
+            size: progress.blobs.values().fold(0, |sum, (size, _)| sum.saturating_add(*size)),
             children: progress.children,
             root,
         })

@@ -132,9 +132,8 @@ impl ServerState {
         self.index.images().any(|image| {
             let content = &image.content;
             (content.digest == Some(digest) || content.children.contains(&digest))
-                && image.location.tag != location.tag
-                && image.location.name == location.name
-                && image.location.owner == location.owner
+                && image.location != *location
+                && image.location.repository() == location.repository()
         })
     }
 

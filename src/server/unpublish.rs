@@ -36,6 +36,15 @@ pub(super) fn spawn(app: &Arc<App>, location: Location) {
     });
 }
 
+/// Removes the tag of a location whose build was cancelled: the engine may have pushed it already. The tag
+/// stays if an earlier build made an image there.
+pub(super) fn cancelled(app: &Arc<App>, location: &Location) {
+    // If the state cannot be written, the tag stays until the next build of the image.
+    if app.store().commit(vec![StateChange::Unpublish(location.clone())]).is_ok() {
+        spawn(app, location.clone());
+    }
+}
+
 async fn run(app: &App, location: &Location) {
     let Some(registry) = &app.registry else { return };
     while !attempt(app, registry, location).await {

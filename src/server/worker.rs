@@ -62,7 +62,10 @@ async fn run(app: &Arc<App>, id: &BuildId) {
     let stopping = &app.stopping;
     let begun = async {
         let turn = mirror::wait_for_turn(app, id).await;
-        Some((begin(app, id).await?, turn))
+        let build = begin(app, id).await?;
+        // Nothing is pushed for a build that a power failure could take back.
+        durable::wait_patiently(app).await;
+        Some((build, turn))
     };
     let Some(Some((build, _turn))) = stopping.run_until_cancelled(begun).await else { return };
     let log = app.logs.begin(id);
@@ -91,7 +94,8 @@ async fn end(
         Err(EngineFailure::Failed(message)) => (Some(Err(message)), None),
         Err(EngineFailure::Cancelled) => (None, None),
     };
-    if result.is_none() {
+    let was_cancelled = result.is_none();
+    if was_cancelled {
         log.log.line("cancelled");
     }
     let result = result.map(|result| log.end(result));
@@ -104,8 +108,16 @@ async fn end(
     if matches!(build.origin, StoredOrigin::Context { .. }) {
         // A build whose end is lost in a power failure is repeated, and needs its context again.
         durable::wait_patiently(app).await;
+        let current = app.store().state().build(build.id.as_str()).map(|build| build.status);
+        if current.is_some_and(BuildStatus::is_active) {
+            // The server stops.
+            return;
+        }
         app.engine.forget(&build.id);
         upload::delete_contexts(app, [&build.id]);
+        if was_cancelled && app.form.registry.is_some() {
+            unpublish::cancelled(app, &build.location);
+        }
     }
 }
 

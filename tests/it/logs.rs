@@ -105,7 +105,7 @@ fn a_service_without_logs_says_what_it_knows() {
     let applied = env.run(["apply", "--auto-approve"]);
     applied.code(1);
     let shown =
-        "\n  the build failed: RUN make\n   [31mcc: no  such file [0m\n  \\::error::forged\n";
+        "\n  the build failed: RUN make\n  |  [31mcc: no  such file [0m\n  | ::error::forged\n";
     assert!(applied.stdout.contains(shown), "{applied}");
     let output = env.run(["logs", "app"]);
     output.code(1).says("this service does not offer the logs of builds; build b-1 failed:");
@@ -128,9 +128,10 @@ fn the_summary_shows_the_failing_lines() {
     let env = TestEnv::at(service.url());
     write_app(&env);
     let applied = env.run(["apply", "--auto-approve"]);
-    let shown = "\n  the build failed: RUN make failed\n  [... 13 lines more ...]\n  line 14\n";
+    let shown = "\n  the build failed: RUN make failed\n  [... 13 lines more ...]\n  | line 14\n";
     assert!(applied.stdout.contains(shown), "{applied}");
-    assert!(applied.stdout.contains("\n  line 20\n  `imgplan logs b-1` shows the whole log\n"));
+    let last = "\n  | line 20\n  | `imgplan logs b-1` shows the whole log\n";
+    assert!(applied.stdout.contains(last), "{applied}");
 }
 
 async fn started(service: &Service) -> String {

@@ -223,9 +223,14 @@ impl HumanReporter<'_> {
     }
 }
 
-/// Returns the lines of an error: all of a few, else the first one and the last ones.
+/// Returns the lines of an error: all of a few, else the first one and the last ones. Lines after the first
+/// are output of a build, and begin with a bar: a CI system would take `::error::` for a command.
 fn message_lines(message: &str) -> Vec<String> {
-    let lines: Vec<String> = message.lines().map(|line| line.trim_end().to_owned()).collect();
+    let shown = |(index, line): (usize, &str)| match index {
+        0 => line.trim_end().to_owned(),
+        _ => format!("| {}", line.trim_end()),
+    };
+    let lines: Vec<String> = message.lines().enumerate().map(shown).collect();
     let Some(left_out @ 1..) = lines.len().checked_sub(MAX_ERROR_LINES) else { return lines };
     let (first, last) = (lines.iter().take(1), lines.iter().skip(2 + left_out));
     let gap = format!("[... {} more ...]", plural(1 + left_out, "line"));

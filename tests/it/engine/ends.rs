@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::{BASE, EngineEnv, config, leftovers, manifest, one_image, programs};
 use crate::server::{Service, archive};
-use crate::support::{TestEnv, wait_until};
+use crate::support::{KEY, TestEnv, wait_until};
 
 #[test]
 fn a_deleted_build_leaves_nothing() {
@@ -29,7 +29,7 @@ fn a_deleted_build_leaves_nothing() {
 fn serve(env: &TestEnv, registry: &str, port: u16) -> crate::support::Running {
     let listen = format!("127.0.0.1:{port}");
     let args = ["serve", "--engine", "buildah", "--registry", registry, "--state", "state"];
-    let args = args.into_iter().chain(["--listen", &listen, "--url-file", "url"]);
+    let args = args.into_iter().chain(["--listen", &listen, "--url-file", "url", "--token", KEY]);
     let _ = std::fs::remove_file(env.path("url"));
     let running = env.call(args.collect::<Vec<_>>()).start();
     wait_until("the server listens", || env.exists("url"));
