@@ -4,7 +4,7 @@
 //! colors are removed, other ones are escaped. A log that cannot be written is cut off there, and the
 //! build goes on.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::Path;
@@ -23,12 +23,6 @@ use crate::base::work_dir::{FileMode, WorkDir, WorkName};
 /// Maximum length of a line, in bytes.
 const MAX_LINE_BYTES: usize = 4096;
 
-/// Number of last lines that [`BuildLog::tail`] returns.
-const TAIL_LINES: usize = 20;
-
-/// Maximum length of a line of [`BuildLog::tail`], in characters.
-const MAX_TAIL_LINE_CHARS: usize = 400;
-
 /// Maximum number of bytes that one read returns.
 const MAX_READ_BYTES: u64 = 256 << 10;
 
@@ -45,7 +39,6 @@ struct LogWriter {
     file: Option<File>,
     failed: bool,
     length: u64,
-    tail: VecDeque<String>,
 }
 
 /// A part of a log.
@@ -62,7 +55,7 @@ pub(super) struct LogPart {
 impl BuildLog {
     fn new(dir: WorkDir, id: &BuildId) -> Self {
         let (name, file, failed) = (WorkName::build_log(id), None, false);
-        let writer = LogWriter { dir, name, file, failed, length: 0, tail: VecDeque::new() };
+        let writer = LogWriter { dir, name, file, failed, length: 0 };
         Self { started: Instant::now(), writer: Mutex::new(writer) }
     }
 
@@ -71,16 +64,8 @@ impl BuildLog {
         let seconds = self.started.elapsed().as_secs_f64();
         for text in text.lines() {
             let text = plain(text);
-            let mut writer = self.writer();
-            writer.keep(&text);
-            writer.write(format!("{seconds:8.2} {text}\n").as_bytes());
+            self.writer().write(format!("{seconds:8.2} {text}\n").as_bytes());
         }
-    }
-
-    /// Returns the last 20 lines, without their times.
-    #[cfg(test)]
-    fn tail(&self) -> String {
-        self.writer().tail.iter().map(String::as_str).collect::<Vec<_>>().join("\n")
     }
 
     /// Completes the file. A line that is added later is lost.
@@ -105,13 +90,6 @@ impl LogSink for BuildLog {
 }
 
 impl LogWriter {
-    fn keep(&mut self, line: &str) {
-        if self.tail.len() == TAIL_LINES {
-            self.tail.pop_front();
-        }
-        self.tail.push_back(line.chars().take(MAX_TAIL_LINE_CHARS).collect());
-    }
-
     fn write(&mut self, line: &[u8]) {
         if self.file.is_none() && !self.failed {
             self.file = self.create().ok();
@@ -385,7 +363,6 @@ mod tests {
         open.log.line("two\nthree\u{1b}[0m");
         let second = logs.read(&id, first.next).unwrap();
         assert_eq!(second.text, "   61.25 two\n   61.25 three\n");
-        assert_eq!(open.log.tail(), "one\ntwo\nthree");
         let late = Arc::clone(&open.log);
         drop(open);
         late.line("late");
@@ -418,7 +395,6 @@ mod tests {
             }
         }
         let while_running = whole(&logs, &id);
-        assert_eq!(open.log.tail().lines().count(), TAIL_LINES);
         drop(open);
         let text = whole(&logs, &id);
         assert_eq!(text, while_running);
@@ -445,7 +421,6 @@ mod tests {
         std::fs::create_dir_all(dir.path().join("logs/b-1.log/in-the-way")).unwrap();
         let open = logs.begin(&id);
         open.log.line("lost");
-        assert_eq!(open.log.tail(), "lost");
         assert!(logs.read(&id, 0).is_err());
     }
 }
