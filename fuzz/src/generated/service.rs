@@ -130,10 +130,12 @@ fn readable<T, E: Display>(result: Option<Result<T, E>>) -> Option<T> {
     }
 }
 
-/// Fails if a text of the build is not printable.
+/// Fails if a text of the build is not printable. The reason of a failure may have several lines.
 fn assert_build(build: &RemoteBuild) {
-    if let BuildProgress::Running(text) | BuildProgress::Failed(text) = &build.progress {
-        assert_printable(text);
+    match &build.progress {
+        BuildProgress::Running(text) => assert_printable(text),
+        BuildProgress::Failed(text) => text.split('\n').for_each(assert_printable),
+        _ => {}
     }
     let image = build.image.iter().flat_map(|(name, tag)| [name, tag]);
     image.for_each(|text| assert_printable(text));
