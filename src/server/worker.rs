@@ -149,6 +149,8 @@ async fn make(
             });
         }
     };
+    let turn = cancel.run_until_cancelled(app.building.acquire()).await;
+    let _turn = turn.ok_or(EngineFailure::Cancelled)?;
     let name = WorkName::upload(&build.id);
     let archive = open_patiently(|| app.uploads.open_file(&name)).await.map_err(|error| {
         format!("the server cannot read the uploaded context: {}", error.source)

@@ -548,11 +548,11 @@ async fn builds_wait_for_file_descriptors() {
     const BUILDS: usize = 40;
     let env = TestEnv::at("http://127.0.0.1:9");
     let args = ["serve", "--listen", "127.0.0.1:0", "--url-file", "url", "--state", "state"];
-    // The server itself needs about 16, and a connection that uploads needs three.
+    // The server itself needs about 20, and a connection that uploads needs three.
     let limits = ["initiate=1000/60s", "start=1000/60s", "status=100000/60s"];
     let limits = limits.iter().flat_map(|limit| ["--limit", limit]);
     let args = args.into_iter().chain(limits).chain(["--build-time", "0s"]);
-    let mut server = env.call(args).with_descriptors(24).start();
+    let mut server = env.call(args).with_descriptors(32).start();
     wait_until("the server listens", || env.exists("url") || server.has_ended());
     let url = env.read("url").trim().to_owned();
     // A connection for each request: idle ones would keep their places.
