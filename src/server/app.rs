@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use axum::http::{HeaderMap, header};
 use regex::Regex;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -65,8 +65,6 @@ pub(super) struct App {
     /// The registry that holds the images; `None` if there are only their names.
     pub(super) registry: Option<RegistryImages>,
     pub(super) engine: Arc<dyn Engine>,
-    /// Permits for the builds that the engine has at the same time. The others have no open file.
-    pub(super) building: Semaphore,
 }
 
 impl App {
@@ -89,8 +87,6 @@ impl App {
         let pushes = engine.capabilities().registry.is_some();
         let is_used = pushes || config.engine.kind != EngineKind::Auto;
         let registry = config.registry.as_ref().filter(|_| is_used);
-        let cores = std::thread::available_parallelism().map_or(2, usize::from);
-        let builds = config.engine.slots.unwrap_or_default().max(cores);
         Ok(Self {
             clock: ServerClock::start(),
             addr,
@@ -125,7 +121,6 @@ impl App {
             stopping: CancellationToken::new(),
             registry: registry.map(RegistryImages::open).transpose()?,
             engine,
-            building: Semaphore::new(builds),
         })
     }
 

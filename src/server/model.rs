@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::engine::BuiltImage;
 use super::error::ServerError;
 use super::location::Location;
 use crate::api::wire::{Artifact, BuildStatusResponse, ImageResponse};
@@ -161,12 +160,6 @@ pub(super) struct StoredContent {
     /// Digests of the manifests in an index, which must stay as long as it does.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub(super) children: Vec<OciDigest>,
-}
-
-impl From<BuiltImage> for StoredContent {
-    fn from(image: BuiltImage) -> Self {
-        Self { size: image.size, digest: image.digest, children: Vec::new() }
-    }
 }
 
 /// The form in which responses show builds and images.

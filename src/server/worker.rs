@@ -9,7 +9,6 @@ use tokio_util::sync::CancellationToken;
 use super::app::App;
 use super::bases::ServerImages;
 use super::build_log::{BuildLog, OpenBuildLog};
-use super::descriptors::open_patiently;
 use super::engine::{BuildJob, EngineFailure};
 use super::model::{BuildStatus, StoredBuild, StoredContent, StoredOrigin};
 use super::registry_images::TagGuard;
@@ -139,8 +138,8 @@ async fn make(
     if let Some(message) = configured_failure(app, build) {
         return Err(EngineFailure::Failed(message));
     }
-    let dockerfile = match &build.origin {
-        StoredOrigin::Context { dockerfile_path, .. } => dockerfile_path.clone(),
+    let (dockerfile, uploaded) = match &build.origin {
+        StoredOrigin::Context { dockerfile_path, uploaded } => (dockerfile_path.clone(), *uploaded),
         StoredOrigin::Transfer { source } => {
             let copied = cancel.run_until_cancelled(mirror::copy(app, build, source)).await;
             return Ok(match copied.ok_or(EngineFailure::Cancelled)?? {
@@ -149,12 +148,6 @@ async fn make(
             });
         }
     };
-    let turn = cancel.run_until_cancelled(app.building.acquire()).await;
-    let _turn = turn.ok_or(EngineFailure::Cancelled)?;
-    let name = WorkName::upload(&build.id);
-    let archive = open_patiently(|| app.uploads.open_file(&name)).await.map_err(|error| {
-        format!("the server cannot read the uploaded context: {}", error.source)
-    })?;
     let pushes = app.form.registry.is_some();
     let lock = match app.registry.as_ref().filter(|_| pushes) {
         Some(registry) => {
@@ -163,9 +156,10 @@ async fn make(
         }
         None => None,
     };
+    let (uploads, name) = (app.uploads.clone(), WorkName::upload(&build.id));
     let job = BuildJob {
         id: build.id.clone(),
-        archive,
+        archive: Box::new(move || uploads.open_file(&name)),
         dockerfile,
         platform: build.platform,
         destination: pushes.then(|| app.form.full_path(&build.location)),
@@ -173,7 +167,10 @@ async fn make(
     };
     let log: Arc<BuildLog> = Arc::clone(log);
     let built = app.engine.build(job, log, cancel.clone()).await?;
-    Ok(FinishedImage::Built(built.into(), lock))
+    // Of a build that was only checked, the size is that of its archive.
+    let size = built.size.or(uploaded);
+    let content = StoredContent { size, digest: built.digest, children: Vec::new() };
+    Ok(FinishedImage::Built(content, lock))
 }
 
 /// Returns the failure of a build whose image matches the pattern of `--fail`.

@@ -28,6 +28,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use futures::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 
+use super::descriptors::open_patiently;
+use crate::base::file::PathError;
 use crate::base::name::{BuildId, Platform};
 use crate::base::reference::OciDigest;
 
@@ -74,12 +76,15 @@ pub struct Capabilities {
     pub gaps: Vec<String>,
 }
 
+/// A function that opens an archive.
+pub(super) type OpenArchive = Box<dyn Fn() -> Result<File, PathError> + Send + Sync>;
+
 /// A build, as an engine sees it.
 pub(super) struct BuildJob {
     /// ID of the build.
     pub(super) id: BuildId,
-    /// The uploaded archive, a `tar.gz`.
-    pub(super) archive: File,
+    /// Opens the uploaded archive, a `tar.gz`. A build that waits for its turn has no open file.
+    pub(super) archive: OpenArchive,
     /// Path of the Dockerfile inside the archive.
     pub(super) dockerfile: String,
     pub(super) platform: Platform,
@@ -87,6 +92,18 @@ pub(super) struct BuildJob {
     pub(super) destination: Option<String>,
     /// The images of this server.
     pub(super) bases: Arc<dyn BaseImages>,
+}
+
+impl BuildJob {
+    /// Opens the archive. Waits while there are no free file descriptors.
+    ///
+    /// # Errors
+    /// Fails with a message for the build.
+    pub(super) async fn open_archive(&self) -> Result<File, String> {
+        open_patiently(&self.archive).await.map_err(|error| {
+            format!("the server cannot read the uploaded context: {}", error.source)
+        })
+    }
 }
 
 /// The images of the server, which a Dockerfile may use.
@@ -113,8 +130,8 @@ pub(super) enum BaseImage {
 pub(super) struct BuiltImage {
     /// Digest of its manifest in the registry; `None` if nothing was pushed.
     pub(super) digest: Option<OciDigest>,
-    /// Size in the registry, its configuration and layers together, in bytes. Of a build that was only
-    /// checked, that of its archive.
+    /// Size in the registry, its configuration and layers together, in bytes; `None` if nothing was
+    /// pushed.
     pub(super) size: Option<u64>,
 }
 

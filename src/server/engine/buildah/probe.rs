@@ -1,12 +1,12 @@
 //! Finds out what Buildah can do on this machine, with a small build.
 
-use std::fs::File;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use tempfile::NamedTempFile;
 use tokio_util::sync::CancellationToken;
 
 use super::failure;
@@ -15,7 +15,7 @@ use super::probe_program::program;
 use super::slot::Slot;
 use super::steps::{BuildSteps, EMULATOR_COMMAND, native_platform};
 use super::sweep::sweep;
-use crate::base::file::replace_private;
+use crate::base::file::{AtPath, replace_private};
 use crate::base::name::{BuildId, Platform};
 use crate::base::safe_text::one_line;
 use crate::base::size;
@@ -157,9 +157,10 @@ struct Probe<'p> {
 async fn probe_build(probe: &Probe<'_>, platform: Platform) -> Result<ProbeBuild, ServerError> {
     let &Probe { launcher, config, registry, slot, cgroups } = probe;
     let cannot_write = |error: io::Error| unusable(&format!("cannot write a context: {error}"));
+    let archive = archive(platform).map_err(cannot_write)?;
     let job = BuildJob {
         id: BuildId::of_number(0),
-        archive: archive(platform).map_err(cannot_write)?,
+        archive: Box::new(move || archive.reopen().at("open", archive.path())),
         dockerfile: "Dockerfile".to_owned(),
         platform,
         destination: None,
@@ -201,12 +202,12 @@ fn failed(lines: &[String]) -> ProbeBuild {
 }
 
 /// Returns the context of a small build. It differs each time, so that no result comes from a cache.
-fn archive(platform: Platform) -> io::Result<File> {
+fn archive(platform: Platform) -> io::Result<NamedTempFile> {
     let mut program = program(platform);
     let mut unique = [0; 16];
     getrandom::fill(&mut unique).map_err(|error| io::Error::other(error.to_string()))?;
     program.extend_from_slice(&unique);
-    let mut tar = tar::Builder::new(GzEncoder::new(tempfile::tempfile()?, Compression::fast()));
+    let mut tar = tar::Builder::new(GzEncoder::new(NamedTempFile::new()?, Compression::fast()));
     let mut header = tar::Header::new_gnu();
     header.set_size(program.len() as u64);
     header.set_mode(0o755);

@@ -204,12 +204,7 @@ impl BuildSteps<'_> {
         }
         command.args(["-t", RESULT, "-f"]).arg(self.slot.dockerfile()).arg("-");
         let log = self.step_log();
-        let archive = job.archive.try_clone().and_then(|mut archive| {
-            std::io::Seek::rewind(&mut archive)?;
-            Ok(archive)
-        });
-        let archive =
-            archive.map_err(|error| format!("the server cannot read the context: {error}"))?;
+        let archive = job.open_archive().await?;
         let status = process::run(command, Some(archive), &log, &self.cancel).await?;
         if status.success() {
             return Ok(());

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -66,7 +66,7 @@ impl CheckEngine {
         Self { capabilities, cores: Semaphore::new(cores) }
     }
 
-    /// Checks a build.
+    /// Checks a build once a core is free.
     ///
     /// # Errors
     /// Fails with the errors of the build, in the words of a build log.
@@ -76,33 +76,48 @@ impl CheckEngine {
         log: &dyn LogSink,
         cancel: &CancellationToken,
     ) -> Result<CheckedDockerfile, EngineFailure> {
-        let _core = cancel
-            .run_until_cancelled(self.cores.acquire())
-            .await
-            .ok_or(EngineFailure::Cancelled)?;
-        let unreadable = || "the server could not read the context".to_owned();
-        let file = job.archive.try_clone().map_err(|_| unreadable())?;
-        let (platform, path, stop) = (job.platform, job.dockerfile.clone(), cancel.clone());
-        let bases = Arc::clone(&job.bases);
-        let read = tokio::task::spawn_blocking(move || {
-            let (contents, text) = archive::read(&file, &path, &stop)?;
-            let checked = check_dockerfile(&text, platform, &contents, &*bases)
-                .map_err(|problems| report(&path, problems));
-            Ok::<_, String>((contents.files, contents.bytes, checked))
-        });
-        let (files, size, checked) = read.await.map_err(|_| unreadable())??;
-        log.line(&format!("context: {}, {}", plural(files, "file"), bytes(size)));
-        if let Ok(checked) = &checked {
-            log.line(&format!("{}: {}", job.dockerfile, plural(checked.bases.len(), "base image")));
-            for base in &checked.bases {
-                log.line(&format!("  line {}: {}", base.line, base.reference));
-            }
-        }
-        if cancel.is_cancelled() {
-            return Err(EngineFailure::Cancelled);
-        }
-        Ok(checked?)
+        let _core = self.core(cancel).await?;
+        read(job, log, cancel).await
     }
+
+    /// Waits for a free core.
+    async fn core(&self, cancel: &CancellationToken) -> Result<SemaphorePermit<'_>, EngineFailure> {
+        let core = cancel.run_until_cancelled(self.cores.acquire()).await;
+        core.and_then(Result::ok).ok_or(EngineFailure::Cancelled)
+    }
+}
+
+/// Reads the archive of a build, and checks its Dockerfile.
+///
+/// # Errors
+/// Fails with the errors of the build, in the words of a build log.
+async fn read(
+    job: &BuildJob,
+    log: &dyn LogSink,
+    cancel: &CancellationToken,
+) -> Result<CheckedDockerfile, EngineFailure> {
+    let file = job.open_archive().await?;
+    let (platform, path, stop) = (job.platform, job.dockerfile.clone(), cancel.clone());
+    let bases = Arc::clone(&job.bases);
+    let read = tokio::task::spawn_blocking(move || {
+        let (contents, text) = archive::read(&file, &path, &stop)?;
+        let checked = check_dockerfile(&text, platform, &contents, &*bases)
+            .map_err(|problems| report(&path, problems));
+        Ok::<_, String>((contents.files, contents.bytes, checked))
+    });
+    let read = read.await.map_err(|_| "the server could not read the context".to_owned())?;
+    let (files, size, checked) = read?;
+    log.line(&format!("context: {}, {}", plural(files, "file"), bytes(size)));
+    if let Ok(checked) = &checked {
+        log.line(&format!("{}: {}", job.dockerfile, plural(checked.bases.len(), "base image")));
+        for base in &checked.bases {
+            log.line(&format!("  line {}: {}", base.line, base.reference));
+        }
+    }
+    if cancel.is_cancelled() {
+        return Err(EngineFailure::Cancelled);
+    }
+    Ok(checked?)
 }
 
 impl Engine for CheckEngine {
@@ -117,10 +132,10 @@ impl Engine for CheckEngine {
         cancel: CancellationToken,
     ) -> BoxFuture<'_, Result<BuiltImage, EngineFailure>> {
         Box::pin(async move {
+            let _core = self.core(&cancel).await?;
             log.line("Nothing is built: this server checks what a build needs.");
-            self.check(&job, &*log, &cancel).await?;
-            let size = job.archive.metadata().map(|meta| meta.len()).ok();
-            Ok(BuiltImage { digest: None, size })
+            read(&job, &*log, &cancel).await?;
+            Ok(BuiltImage::default())
         })
     }
 }
