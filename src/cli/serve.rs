@@ -10,8 +10,7 @@ use crate::base::secret::ApiKey;
 use crate::base::text::list;
 use crate::event::Signal;
 use crate::server::{
-    self, Capabilities, EngineConfig, EngineKind, PushRegistry, RegistryTrust, ServerConfig,
-    ServerRegistryConfig,
+    self, Capabilities, EngineConfig, EngineKind, ServerConfig, ServerRegistryConfig,
 };
 
 pub(super) async fn run(ui: &mut Ui, args: ServeArgs) -> Result<Exit, Failure> {
@@ -109,18 +108,8 @@ fn config(args: ServeArgs) -> Result<ServerConfig, Failure> {
 /// Returns the registry that transfers copy to: that of the engine, if the engine pushes. The sources are
 /// read with the credentials of Docker.
 fn registry(engine: &EngineConfig) -> Option<ServerRegistryConfig> {
-    let PushRegistry { address, auth, trust } =
-        engine.registry.as_ref().filter(|_| engine.kind != EngineKind::Check)?;
-    Some(ServerRegistryConfig {
-        host: address.clone(),
-        auth_file: auth.clone(),
-        ca_file: match trust {
-            RegistryTrust::Ca(file) => Some(file.clone()),
-            RegistryTrust::System | RegistryTrust::PlainHttp => None,
-        },
-        plain_http: *trust == RegistryTrust::PlainHttp,
-        upstream: registries::credentials(),
-    })
+    let registry = engine.registry.clone().filter(|_| engine.kind != EngineKind::Check)?;
+    Some(ServerRegistryConfig { registry, upstream: registries::credentials() })
 }
 
 /// Returns a block of lines about the engine. Its texts come from programs and are escaped as all

@@ -56,20 +56,6 @@ impl Registries {
         };
         removal.await.map_err(|failure: RegistryFailure| failure.with_reference(image))
     }
-
-    /// Returns the digest that an image has in its registry. `None` if the registry does not have it.
-    ///
-    /// # Errors
-    ///
-    /// Fails if the registry cannot be reached or denies access.
-    pub async fn digest_of(
-        &self,
-        image: &RegistryRef,
-        observer: ObserverRef<'_>,
-    ) -> Result<Option<OciDigest>, RegistryError> {
-        let digest = current_digest(&self.session, image, observer).await;
-        digest.map_err(|failure| failure.with_reference(image))
-    }
 }
 
 async fn current_digest(

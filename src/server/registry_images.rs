@@ -15,6 +15,7 @@ use tokio::sync::{
     SemaphorePermit,
 };
 
+use super::engine::config::{PushRegistry, RegistryTrust};
 use super::error::ServerError;
 use super::location::Location;
 use super::model::StoredContent;
@@ -93,25 +94,21 @@ impl RegistryImages {
     ///
     /// Fails if the host is invalid, if a file cannot be read, or if TLS cannot be set up.
     pub(super) fn open(config: &ServerRegistryConfig) -> Result<Self, ServerError> {
-        let host = host(&config.host)?;
-        let protocol = match (config.plain_http, &config.ca_file) {
-            (true, _) => RegistryProtocol::Http,
-            (false, Some(_)) => RegistryProtocol::Https,
-            (false, None) => RegistryProtocol::HttpsUnlessLoopback,
+        let PushRegistry { address, auth, trust } = &config.registry;
+        let host = host(address)?;
+        let (protocol, ca_file) = match trust {
+            RegistryTrust::System => (RegistryProtocol::Https, None),
+            RegistryTrust::Ca(file) => (RegistryProtocol::Https, Some(file)),
+            RegistryTrust::PlainHttp => (RegistryProtocol::Http, None),
         };
         let path = std::env::var_os("PATH").unwrap_or_default();
-        let credentials = Credentials::from_files(config.auth_file.iter().cloned().collect(), path);
+        let credentials = Credentials::from_files(auth.iter().cloned().collect(), path);
         let own = RegistryConfig {
             credentials,
             limit: OWN_LIMIT,
             concurrency: OWN_CONCURRENCY,
             protocol,
-            authorities: config
-                .ca_file
-                .as_deref()
-                .map(authorities)
-                .transpose()?
-                .unwrap_or_default(),
+            authorities: ca_file.map(|file| authorities(file)).transpose()?.unwrap_or_default(),
             ..RegistryConfig::default()
         };
         let upstream =
@@ -216,18 +213,6 @@ impl RegistryImages {
         removal.map_err(|error| reason(&error))
     }
 
-    /// Returns the digest that the registry has at a location, if there is one.
-    ///
-    /// # Errors
-    ///
-    /// Fails with a reason, as [`RegistryImages::copy`] does.
-    #[expect(dead_code, reason = "an engine asks whether a build was pushed before a crash")]
-    pub(super) async fn digest_of(&self, location: &Location) -> Result<Option<OciDigest>, String> {
-        let reference = self.reference(location)?;
-        let digest = self.copier.destination().digest_of(&reference, &|_| ()).await;
-        digest.map_err(|error| reason(&error))
-    }
-
     /// Returns the reference of a location in the registry.
     fn reference(&self, location: &Location) -> Result<RegistryRef, String> {
         let reference = format!("{}/{}:{}", self.host, location.repository(), location.tag);
@@ -268,13 +253,11 @@ mod tests {
     use super::*;
 
     fn config(host: &str, ca_file: Option<&Path>) -> ServerRegistryConfig {
-        ServerRegistryConfig {
-            host: host.to_owned(),
-            auth_file: None,
-            ca_file: ca_file.map(Path::to_owned),
-            plain_http: false,
-            upstream: Credentials::none(),
+        let mut registry = PushRegistry::new(host);
+        if let Some(file) = ca_file {
+            registry.trust = RegistryTrust::Ca(file.to_owned());
         }
+        ServerRegistryConfig { registry, upstream: Credentials::none() }
     }
 
     #[test]

@@ -12,7 +12,9 @@ use futures::stream::{self, StreamExt};
 use imgplan::test_support::base::name::Platform;
 use imgplan::test_support::base::reference::{OciDigest, RegistryRef};
 use imgplan::test_support::registry::{Credentials, ImageCopier, Registries, RegistryConfig};
-use imgplan::test_support::server::{ApiVersion, ServerConfig, ServerRegistryConfig};
+use imgplan::test_support::server::{
+    ApiVersion, PushRegistry, RegistryTrust, ServerConfig, ServerRegistryConfig,
+};
 use serde_json::{Value, json};
 
 use crate::support::{
@@ -57,13 +59,15 @@ fn layer(manifest: &Value) -> OciDigest {
 
 /// Returns the settings of a server with this registry.
 fn behind(registry: &Registry) -> ServerRegistryConfig {
-    ServerRegistryConfig {
-        host: registry.address.clone(),
-        auth_file: None,
-        ca_file: None,
-        plain_http: false,
-        upstream: Credentials::none(),
-    }
+    let registry = PushRegistry::new(registry.address.clone());
+    ServerRegistryConfig { registry, upstream: Credentials::none() }
+}
+
+/// The same with a file of credentials.
+fn behind_with(registry: &Registry, auth: Option<&Path>) -> ServerRegistryConfig {
+    let mut config = behind(registry);
+    config.registry.auth = auth.map(Path::to_owned);
+    config
 }
 
 fn server(registry: ServerRegistryConfig, state: Option<PathBuf>) -> ServerConfig {
@@ -252,11 +256,8 @@ fn private_registries_take_the_credentials_of_the_docker_configuration_and_of_th
     let app = format!("{}/app:1", source.address);
     let with = |upstream: Option<&Path>, auth_file: Option<&Path>| {
         let files = upstream.map(Path::to_owned).into_iter().collect();
-        let registry = ServerRegistryConfig {
-            auth_file: auth_file.map(Path::to_owned),
-            upstream: Credentials::from_files(files, ""),
-            ..behind(&own)
-        };
+        let upstream = Credentials::from_files(files, "");
+        let registry = ServerRegistryConfig { upstream, ..behind_with(&own, auth_file) };
         TestEnv::unlimited(server(registry, None))
     };
     let env = with(Some(&config), Some(&auth));
@@ -465,7 +466,7 @@ fn a_deletion_that_the_registry_refused_is_made_by_the_next_start() {
     let dir = tempfile::tempdir().unwrap();
     let (state, auth) = (dir.path().join("state"), dir.path().join("auth.json"));
     own.write_credentials(&auth);
-    let registry = ServerRegistryConfig { auth_file: Some(auth.clone()), ..behind(&own) };
+    let registry = behind_with(&own, Some(&auth));
     let config = |registry: &ServerRegistryConfig| server(registry.clone(), Some(state.clone()));
     let app = format!("{}/app:1", source.address);
     let env = TestEnv::unlimited(config(&registry));
@@ -542,6 +543,7 @@ fn a_deleted_transfer_publishes_nothing() {
     delete(&env, "app:1");
     assert_eq!(wait(&env, &build).status, "CANCELLED");
     completes(&env, &format!("{}/app:1", front.address), "other:1");
+    env.server().wait_until_idle();
     assert!(own.raw("prime/local/app:1").is_none());
 }
 
@@ -571,7 +573,8 @@ fn a_registry_with_a_ca_of_its_own_is_reached_by_https_only() {
     let Some(own) = Registry::with_certificate(&certificate, &key) else { return };
     let images = fill(&source);
     let app = format!("{}/app:1", source.address);
-    let trusting = ServerRegistryConfig { ca_file: Some(ca), ..behind(&own) };
+    let mut trusting = behind(&own);
+    trusting.registry.trust = RegistryTrust::Ca(ca);
     let env = TestEnv::unlimited(server(trusting, None));
     completes(&env, &app, "app:1");
     assert_eq!(digest_in(&own, "prime/local/app:1"), Some(images.amd64));

@@ -4,6 +4,8 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::base::source_ref::SourceRef;
+
 /// Default limit of the time of a build.
 pub(crate) const DEFAULT_BUILD_TIMEOUT: Duration = Duration::from_secs(3600);
 
@@ -126,11 +128,9 @@ impl fmt::Debug for PushRegistry {
 
 /// Returns HTTP for a loopback address, and TLS for every other one.
 fn default_trust(address: &str) -> RegistryTrust {
-    let (host, _) = address.rsplit_once(':').unwrap_or((address, ""));
-    let is_loopback = host.eq_ignore_ascii_case("localhost")
-        || host.parse::<std::net::Ipv4Addr>().is_ok_and(|ip| ip.is_loopback())
-        || host == "[::1]";
-    if is_loopback { RegistryTrust::PlainHttp } else { RegistryTrust::System }
+    let image = format!("{address}/image").parse::<SourceRef>();
+    let is_local = image.is_ok_and(|image| image.is_loopback());
+    if is_local { RegistryTrust::PlainHttp } else { RegistryTrust::System }
 }
 
 #[cfg(test)]

@@ -324,6 +324,11 @@ impl LocalServer {
         self.inner().capabilities()
     }
 
+    /// Waits until no build or transfer is running.
+    pub(crate) fn wait_until_idle(&self) {
+        self.runtime.as_ref().unwrap().block_on(self.inner().idle());
+    }
+
     /// Returns its counts.
     pub(crate) fn counts(&self) -> RequestCounts {
         self.inner().counts()
