@@ -81,7 +81,7 @@ fn images_are_those_of_a_direct_build() {
 fn a_failed_command_is_named_with_its_last_lines() {
     let Some(engine) = EngineEnv::start(|_| ()) else { return };
     let lines =
-        "for i in $(seq 40); do echo line $i; done; printf '\\033[31mred\\033[0m\\n' >&2; exit 7";
+        "for i in $(seq 40); do echo line $i; done; printf '\\033[31mred\\033[0m\\n'; exit 7";
     let message = engine.fails("bad", &format!("{BASE}RUN {lines}\n"));
     assert!(message.starts_with("Dockerfile: `RUN for i in "), "{message}");
     assert!(message.contains("failed: exit status 7\n"), "{message}");
