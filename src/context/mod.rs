@@ -2,9 +2,12 @@
 //! packs them into an archive.
 //!
 //! ```no_run
+//! use std::path::Path;
+//!
 //! use imgplan::test_support::context::{self, DockerfileToSend, Placement, ScanRequest};
 //!
-//! let request = ScanRequest { root: "services/api".into(), dockerfile: None, reads: None };
+//! let root = Path::new("services/api").into();
+//! let request = ScanRequest { root, dockerfile: None, reads: None };
 //! let tree = context::scan_all(&[request], None).unwrap().remove(0);
 //! println!("{} files, {} bytes", tree.files(), tree.size());
 //! let text = "FROM scratch\n".to_owned();
