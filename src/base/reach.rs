@@ -50,7 +50,7 @@ pub(crate) fn is_of_version_control(inside: &Path) -> bool {
 pub(crate) struct Reach {
     /// Canonical paths.
     roots: Vec<PathBuf>,
-    /// Canonical paths of the files and folders that were asked for; `None` if there is none.
+    /// Canonical paths of the folders and links that were asked for; `None` if there is none.
     resolved: Mutex<HashMap<PathBuf, Option<PathBuf>>>,
 }
 
@@ -106,7 +106,10 @@ impl Reach {
             }
             _ => fs::canonicalize(path).ok(),
         };
-        lock().insert(path.to_owned(), real.clone());
+        // A file is asked for once.
+        if !meta.is_file() {
+            lock().insert(path.to_owned(), real.clone());
+        }
         real
     }
 }

@@ -1,8 +1,9 @@
 //! The stat cache: digests of files that were read before. A digest is valid as long as the
 //! file's metadata is unchanged, so a plan without changes reads no file contents.
 //!
-//! A row holds one file: its name, its metadata and its digest. Rows are grouped by folder. The
-//! cache only saves time: if it is missing, damaged, or of another version or system, it counts as
+//! A row holds one name of a folder, and the metadata and the digest of a file that was read. With the
+//! rows of a folder goes the folder's own metadata: while it is the same, no name was added or removed,
+//! so the folder need not be listed. The cache only saves time: if it is missing, damaged, or of another version or system, it counts as
 //! empty, and failures to write it are ignored.
 //!
 //! A file that is written while it is read can have the same metadata before and after: its times
@@ -21,6 +22,7 @@ use std::time::{Duration, SystemTime};
 use serde::{Deserialize, Serialize};
 
 use super::cache_file::{self, CacheContent};
+use super::names::{FolderNames, ItemKind};
 use super::path::as_os_str;
 use super::stat::{STAT_BYTES, Stat, UnixNanos, unix_nanos};
 use crate::base::digest::Digest;
@@ -28,19 +30,31 @@ use crate::base::input::InputKind;
 use crate::base::work_dir::{WorkDir, WorkName};
 
 /// The kind of the cache file. Systems differ in the meaning of times and modes.
-const FILE_KIND: &str = if cfg!(target_os = "linux") { "stat 1 linux" } else { "stat 1" };
+const FILE_KIND: &str = if cfg!(target_os = "linux") { "stat 2 linux" } else { "stat 2" };
 
 /// Minimum time since the last change of a file, for the file to be cached. It is longer than a
 /// tick of any file system's clock (2 seconds on FAT), than most writes take, and than clocks
 /// differ.
 const MIN_AGE: Duration = Duration::from_secs(2);
 
-/// One file of a folder.
+/// What the cache has of a folder.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct CachedFolder<'b> {
+    /// The metadata of the folder if the rows are all its names, otherwise empty.
+    #[serde(borrow)]
+    stat: RawBytes<'b>,
+    /// The rows, sorted by name.
+    #[serde(borrow)]
+    pub(super) rows: Vec<CacheRow<'b>>,
+}
+
+/// One name of a folder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct CacheRow<'b> {
     #[serde(borrow)]
     name: RawBytes<'b>,
-    /// The metadata, followed by the digest.
+    kind: ItemKind,
+    /// The metadata of a file that was read, followed by the digest; otherwise empty.
     #[serde(borrow)]
     value: RawBytes<'b>,
 }
@@ -55,13 +69,45 @@ pub(super) fn row_value(stat: &Stat, digest: &Digest) -> RowValue {
     value
 }
 
+impl<'b> CachedFolder<'b> {
+    /// Creates the content of a folder with this metadata, if the rows are all its names.
+    pub(super) fn new(stat: Option<&'b [u8; STAT_BYTES]>, rows: Vec<CacheRow<'b>>) -> Self {
+        Self { stat: RawBytes(stat.map_or(&[], |stat| stat)), rows }
+    }
+
+    /// Returns the names of a folder with this metadata, if no name was added or removed since they
+    /// were listed.
+    pub(super) fn names(&self, stat: &Stat) -> Option<FolderNames> {
+        if self.stat.0 != stat.to_bytes() {
+            return None;
+        }
+        let mut names = FolderNames::with_capacity(self.rows.len());
+        for row in &self.rows {
+            names.push(row.name(), row.kind);
+        }
+        Some(names)
+    }
+}
+
 impl<'b> CacheRow<'b> {
-    pub(super) fn new(name: &'b [u8], value: &'b RowValue) -> Self {
-        Self { name: RawBytes(name), value: RawBytes(value) }
+    /// Creates the row of a name. `value` is for a file that was read.
+    pub(super) fn new(name: &'b [u8], kind: ItemKind, value: Option<&'b RowValue>) -> Self {
+        Self { name: RawBytes(name), kind, value: RawBytes(value.map_or(&[], |value| value)) }
     }
 
     pub(super) fn name(&self) -> &'b [u8] {
         self.name.0
+    }
+
+    /// Returns the row for a name of this kind: a digest is kept for a file.
+    pub(super) fn of_kind(self, kind: ItemKind) -> Self {
+        let value = if kind == ItemKind::File { self.value } else { RawBytes(&[]) };
+        Self { kind, value, ..self }
+    }
+
+    /// Returns true if the file was read.
+    pub(super) fn has_digest(&self) -> bool {
+        !self.value.0.is_empty()
     }
 
     /// Returns the digest if the file's metadata is unchanged.
@@ -114,7 +160,7 @@ impl StatCache {
 /// The cache during a scan: the rows from before, and the changes of the scan.
 #[derive(Default)]
 pub(super) struct ScanCache<'b> {
-    /// The rows of each folder by its path, still encoded.
+    /// The content of each folder by its path, still encoded.
     cached: HashMap<&'b [u8], &'b [u8]>,
     changed: Mutex<BTreeMap<PathBuf, Vec<u8>>>,
     /// The time before which a file must have changed last, for the file to be cached.
@@ -157,21 +203,22 @@ impl<'b> ScanCache<'b> {
         Self { cached, changed: Mutex::default(), max_time, names_only: false }
     }
 
-    /// Returns the rows of a folder, sorted by name.
-    pub(super) fn rows(&self, folder: &Path) -> Vec<CacheRow<'b>> {
+    /// Returns what the cache has of a folder.
+    pub(super) fn folder(&self, folder: &Path) -> CachedFolder<'b> {
         let bytes = self.cached.get(folder.as_os_str().as_encoded_bytes());
         bytes.and_then(|bytes| postcard::from_bytes(bytes).ok()).unwrap_or_default()
     }
 
-    /// Returns true if the digest of a file that this scan has read may be cached.
+    /// Returns true if the digest of a file, or the names of a folder, that this scan has read may be
+    /// cached.
     pub(super) fn may_cache(&self, stat: &Stat) -> bool {
         // Other systems report too little metadata to detect each change.
         cfg!(unix) && stat.is_older_than(self.max_time)
     }
 
-    /// Sets the rows of a folder, which must be sorted by name.
-    pub(super) fn put(&self, folder: &Path, rows: &[CacheRow<'_>]) {
-        let Ok(bytes) = postcard::to_stdvec(rows) else { return };
+    /// Sets what the cache has of a folder.
+    pub(super) fn put(&self, folder: &Path, content: &CachedFolder<'_>) {
+        let Ok(bytes) = postcard::to_stdvec(content) else { return };
         let mut changed = self.changed.lock().unwrap_or_else(PoisonError::into_inner);
         changed.insert(folder.to_owned(), bytes);
     }
@@ -189,8 +236,8 @@ impl<'b> ScanCache<'b> {
         };
         let kept = self.cached.iter().filter(|(path, _)| is_kept(path));
         let kept = kept.map(|(path, rows)| (RawBytes(path), RawBytes(rows)));
-        // One byte is the encoding of no rows.
-        let new = changed.iter().filter(|(_, rows)| rows.len() > 1);
+        // Two bytes are the encoding of no metadata and no rows.
+        let new = changed.iter().filter(|(_, content)| content.len() > 2);
         let new =
             new.map(|(path, rows)| (RawBytes(path.as_os_str().as_encoded_bytes()), RawBytes(rows)));
         let folders: Vec<_> = kept.chain(new).collect();
@@ -201,7 +248,7 @@ impl<'b> ScanCache<'b> {
 }
 
 /// Bytes that are decoded without a copy, and encoded as one slice.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 struct RawBytes<'b>(&'b [u8]);
 
 impl Serialize for RawBytes<'_> {

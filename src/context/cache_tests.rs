@@ -97,6 +97,10 @@ impl World {
     }
 }
 
+fn link(target: &str, path: &Path) {
+    std::os::unix::fs::symlink(target, path).unwrap();
+}
+
 fn digest_of(tree: &Tree, path: &str) -> String {
     match tree.get(path.as_bytes()).unwrap() {
         EntryKind::File { digest, .. } => digest.to_string(),
@@ -138,7 +142,7 @@ fn a_complete_cache_is_not_written() {
 #[test]
 fn every_change_is_detected() {
     type Change = fn(&World);
-    let changes: [(&str, Change); 9] = [
+    let changes: [(&str, Change); 17] = [
         ("content", |world| world.write("a", "2")),
         ("longer", |world| world.write("a", "22")),
         ("added", |world| world.write("d/new", "n")),
@@ -148,6 +152,26 @@ fn every_change_is_detected() {
             fs::rename(world.path("a"), world.path("t")).unwrap();
             fs::rename(world.path("d/b"), world.path("a")).unwrap();
             fs::rename(world.path("t"), world.path("d/b")).unwrap();
+        }),
+        ("added below", |world| world.write("d/c/new", "n")),
+        ("a folder added", |world| fs::create_dir(world.path("d/new")).unwrap()),
+        ("an empty folder filled", |world| world.write("empty/new", "n")),
+        ("an ignore file added", |world| world.write(".dockerignore", "d")),
+        ("a link for a file", |world| {
+            fs::remove_file(world.path("a")).unwrap();
+            link("d/b", &world.path("a"));
+        }),
+        ("a file for a link", |world| {
+            fs::remove_file(world.path("l")).unwrap();
+            world.write("l", "4");
+        }),
+        ("a link for a folder", |world| {
+            fs::rename(world.path("d"), world.path("e")).unwrap();
+            link("e", &world.path("d"));
+        }),
+        ("another target", |world| {
+            fs::remove_file(world.path("l")).unwrap();
+            link("d/c", &world.path("l"));
         }),
         ("a folder moved", |world| fs::rename(world.path("d"), world.path("e")).unwrap()),
         ("a file for a folder", |world| {
@@ -163,6 +187,9 @@ fn every_change_is_detected() {
     ];
     for (what, change) in changes {
         let world = World::new(&[("a", "1"), ("d/b", "2"), ("d/c/f", "3")]);
+        fs::create_dir(world.path("empty")).unwrap();
+        link("d", &world.path("l"));
+        world.wait_for_clock();
         world.scan(&["."]);
         change(&world);
         world.check_scan(&["."], what);
@@ -185,6 +212,58 @@ fn two_writes_within_a_clock_tick_are_detected() {
         let expected = crate::base::digest::Digest::of(b"y").to_string();
         assert_eq!(digest_of(&tree, "a"), expected, "round {round}");
     }
+}
+
+/// The same for a name that is added.
+#[test]
+fn two_names_within_a_clock_tick_are_detected() {
+    let world = World::new(&[("a", "0")]);
+    for round in 0..300 {
+        world.write(&format!("x{round}"), "");
+        world.scan(&["."]);
+        world.write(&format!("y{round}"), "");
+        let tree = world.scan(&["."]).remove(0);
+        assert_eq!(tree.files(), 3 + 2 * round, "round {round}");
+    }
+}
+
+#[test]
+fn unchanged_folders_are_not_listed() {
+    let world = World::new(&[("d/listed-name", "1"), ("d/other", "2")]);
+    world.scan(&["."]);
+    let mut forged = cache::read(&world.cache_dir()).to_vec();
+    let at = forged.windows(11).position(|part| part == b"listed-name").unwrap();
+    forged[at..at + 11].copy_from_slice(b"forged-name");
+    cache::write(&world.cache_dir(), &forged);
+    let files = |world: &World| world.scan(&["."]).remove(0).files();
+    assert_eq!(files(&world), 1, "the names come from the cache");
+    world.write("d/new", "3");
+    assert_eq!(files(&world), 3, "the folder has changed");
+}
+
+#[test]
+fn links_are_followed_with_a_cache() {
+    let world = World::new(&[("one/f", "1"), ("two/f", "2"), ("unread", "3")]);
+    link("one", &world.path("to"));
+    world.wait_for_clock();
+    let read = |path: &str| ContextRead { path: path.to_owned(), excludes: Vec::new() };
+    let reads: Arc<[ContextRead]> = [read("to/f"), read("missing/f")].into();
+    let requests = [ScanRequest { reads: Some(reads), ..world.requests(&["."]).remove(0) }];
+    let paths = || {
+        let tree = scan_all(&requests, Some(world.open())).unwrap().remove(0);
+        tree.entries().iter().map(|entry| entry.path.to_string()).collect::<Vec<_>>()
+    };
+    for _ in 0..2 {
+        assert_eq!(paths(), ["one", "one/f", "to"]);
+    }
+    fs::remove_file(world.path("to")).unwrap();
+    link("two", &world.path("to"));
+    world.wait_for_clock();
+    for _ in 0..2 {
+        assert_eq!(paths(), ["to", "two", "two/f"]);
+    }
+    world.write("missing/f", "4");
+    assert_eq!(paths(), ["missing", "missing/f", "to", "two", "two/f"]);
 }
 
 #[test]
@@ -269,7 +348,9 @@ fn a_file_with_a_time_in_the_future_is_not_cached() {
     file.set_modified(later).unwrap();
     world.wait_for_clock();
     world.scan(&["."]);
-    assert!(!Path::new(&world.cache()).exists(), "no file may be cached");
+    let digest = crate::base::digest::Digest::of(b"1");
+    let cached = cache::read(&world.cache_dir());
+    assert!(!cached.windows(32).any(|part| part == digest.as_bytes()), "no file may be cached");
 }
 
 #[test]

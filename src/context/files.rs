@@ -3,13 +3,14 @@
 
 use std::ffi::OsStr;
 use std::io;
-use std::path::Path;
 
 use rayon::prelude::*;
 
-use super::cache::{CacheRow, RowValue, ScanCache, row_value};
+use super::cache::{CacheRow, CachedFolder, RowValue, ScanCache, row_value};
 use super::content;
 use super::dir::Dir;
+use super::folders::Listed;
+use super::lazy_dir::LazyDir;
 use super::listing::EntryKind;
 use super::names::{FolderNames, ItemKind};
 use super::stat::Stat;
@@ -36,18 +37,17 @@ struct HashedFile {
     stat: Option<Stat>,
 }
 
-/// Returns the kinds of the requested files of a folder, in order. `at` is the path of the folder.
+/// Returns the kinds of the requested files of a folder, in order.
 pub(super) fn hash<D: Dir>(
-    dir: &D,
-    at: &Path,
-    names: &FolderNames,
+    dir: &LazyDir<D>,
+    listed: &Listed<'_>,
     requested: &[bool],
     cache: &ScanCache<'_>,
 ) -> Vec<io::Result<EntryKind>> {
+    let names = &listed.names;
     let is_file = |&index: &usize| requested[index] && names.kind(index) == ItemKind::File;
     let files: Vec<usize> = (0..names.len()).filter(is_file).collect();
-    let rows = cache.rows(at);
-    let states = compare(dir, names, &files, &rows);
+    let states = compare(dir, names, &files, &listed.cached.rows);
     if cache.names_only {
         return states.into_iter().map(unread_kind).collect();
     }
@@ -64,7 +64,9 @@ pub(super) fn hash<D: Dir>(
         .with_min_len(MIN_FILES_PER_THREAD)
         .map(|(index, stat)| hash_file(dir, names.os(*index), stat))
         .collect();
-    update_cache(at, names, (&files, &states, &hashed), &rows, cache);
+    if !(listed.is_cached && hashed.is_empty()) {
+        update_cache(dir, listed, (&files, &states, &hashed), cache);
+    }
     let mut hashed = hashed.into_iter();
     let kinds = states.into_iter().map(|state| match state {
         FileState::Failed(error) => Err(error),
@@ -85,22 +87,16 @@ fn unread_kind(state: FileState) -> io::Result<EntryKind> {
     }
 }
 
-/// Updates the rows of a folder in the cache if they have changed.
-fn update_cache(
-    at: &Path,
-    names: &FolderNames,
+/// Updates what the cache has of a folder if it has changed.
+fn update_cache<D: Dir>(
+    dir: &LazyDir<D>,
+    listed: &Listed<'_>,
     (files, states, hashed): (&[usize], &[FileState], &[io::Result<HashedFile>]),
-    rows: &[CacheRow<'_>],
     cache: &ScanCache<'_>,
 ) {
-    // Rows of files that only another context sends are kept.
-    let exists = |row: &CacheRow<'_>| names.find(row.name()).is_some();
-    let cached = states.iter().filter(|state| matches!(state, FileState::Cached(..))).count();
-    if hashed.is_empty() && (cached == rows.len() || rows.iter().all(exists)) {
-        return;
-    }
+    let Listed { names, stat, cached, .. } = listed;
     let mut hashed = hashed.iter();
-    let mut values: Vec<(usize, RowValue)> = Vec::with_capacity(files.len());
+    let mut values: Vec<(usize, Option<RowValue>)> = Vec::with_capacity(files.len());
     for (&index, state) in files.iter().zip(states) {
         let value = match state {
             FileState::Failed(_) => None,
@@ -111,27 +107,36 @@ fn update_cache(
                 Some(row_value(&stat, &file.digest))
             }),
         };
-        values.extend(value.map(|value| (index, value)));
+        values.push((index, value));
     }
-    let mut new_rows: Vec<CacheRow<'_>> =
-        values.iter().map(|(index, value)| CacheRow::new(names.name(*index), value)).collect();
-    let requested = |row: &CacheRow<'_>| {
-        names.find(row.name()).is_some_and(|index| files.binary_search(&index).is_ok())
+    let (mut values, mut rows) = (values.iter().peekable(), cached.rows.iter().peekable());
+    let row = |index: usize| {
+        let (name, kind) = (names.name(index), names.kind(index));
+        while rows.next_if(|row| row.name() < name).is_some() {}
+        let row = rows.next_if(|row| row.name() == name);
+        match values.next_if(|(requested, _)| *requested == index) {
+            Some((_, value)) => CacheRow::new(name, kind, value.as_ref()),
+            // Another context may send the file.
+            None => row.map_or(CacheRow::new(name, kind, None), |row| row.of_kind(kind)),
+        }
     };
-    new_rows.extend(rows.iter().filter(|row| exists(row) && !requested(row)));
-    new_rows.sort_by(|a, b| a.name().cmp(b.name()));
-    if new_rows != rows {
-        cache.put(at, &new_rows);
+    let all = (0..names.len()).map(row);
+    let rows = all.filter(|row| stat.is_some() || row.has_digest()).collect();
+    let stat = stat.map(Stat::to_bytes);
+    let folder = CachedFolder::new(stat.as_ref(), rows);
+    if folder != *cached {
+        cache.put(dir.path(), &folder);
     }
 }
 
 /// Compares the metadata of each file with its row in the cache. Both are sorted by name.
 fn compare<D: Dir>(
-    dir: &D,
+    dir: &LazyDir<D>,
     names: &FolderNames,
     files: &[usize],
     rows: &[CacheRow<'_>],
 ) -> Vec<FileState> {
+    dir.prepare(files.len());
     let mut rows = rows.iter().peekable();
     let state = |&index: &usize| {
         let name = names.name(index);
@@ -147,8 +152,8 @@ fn compare<D: Dir>(
     files.iter().map(state).collect()
 }
 
-fn hash_file<D: Dir>(dir: &D, name: &OsStr, before: &Stat) -> io::Result<HashedFile> {
-    let mut opened = dir.open(name)?.ok_or_else(replaced)?;
+fn hash_file<D: Dir>(dir: &LazyDir<D>, name: &OsStr, before: &Stat) -> io::Result<HashedFile> {
+    let mut opened = dir.get()?.open(name)?.ok_or_else(replaced)?;
     let (size, digest) = content::digest(&mut opened.file)?;
     let after = Stat::of(&opened.file.metadata()?);
     let stat = (after == *before && size == after.size).then_some(after);

@@ -6,11 +6,14 @@
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::fs;
 use std::io;
+use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::cache::ScanCache;
 use super::dir::{Dir, NativeDir};
 use super::error::{ScanError, ScanProblem};
+use super::folders::Folders;
 use super::ignore::MAX_PATTERNS;
 use super::names::ItemKind;
 use super::path::{RelPath, as_os_str, lossy};
@@ -37,16 +40,19 @@ pub struct ContextRead {
 
 /// Returns the patterns of everything that a build reads from the context in `root`; `None` for the
 /// whole context. Fails if a folder on the way cannot be read.
-pub(super) fn patterns(
+pub(super) fn patterns<D: Dir>(
     root: &Path,
     reads: &[ContextRead],
+    folders: &Folders<'_>,
 ) -> Result<Option<Vec<SelectedPattern>>, PathError> {
     let whole = |read: &ContextRead| read.path.is_empty() && read.excludes.is_empty();
     if reads.iter().any(whole) {
         return Ok(None);
     }
-    let mut follower = Follower {
+    let mut follower: Follower<'_, '_, D> = Follower {
         root,
+        folders,
+        dir: PhantomData,
         pending: VecDeque::new(),
         seen: HashSet::new(),
         parts: 0,
@@ -108,7 +114,9 @@ pub(crate) fn read_match(
     is_dir: bool,
 ) -> Result<ReadMatch, ScanError> {
     let unreadable = |error| ScanError::new(root, vec![ScanProblem::Unreadable(error)]);
-    let patterns = patterns(root, reads).map_err(unreadable)?;
+    let cache = ScanCache::default();
+    let patterns = patterns::<NativeDir>(root, reads, &Folders::new(&cache));
+    let patterns = patterns.map_err(unreadable)?;
     let selection = patterns.and_then(|patterns| SelectionsCache::default().select(patterns));
     Ok(match selection {
         Some(selection) if selection.selects(path, is_dir) => ReadMatch::Read,
@@ -136,8 +144,10 @@ struct PartialPath {
     is_selected: bool,
 }
 
-struct Follower<'r> {
+struct Follower<'r, 'b, D> {
     root: &'r Path,
+    folders: &'r Folders<'b>,
+    dir: PhantomData<fn() -> D>,
     /// The paths to follow, each with the number of links on the way. Paths with fewer links come
     /// first, because a path that was seen is not followed again. A queue, because following calls
     /// itself so often that the stack could overflow.
@@ -148,7 +158,7 @@ struct Follower<'r> {
     selected: BTreeSet<SelectedPattern>,
 }
 
-impl Follower<'_> {
+impl<D: Dir> Follower<'_, '_, D> {
     fn read(&mut self, read: &ContextRead) -> Result<(), PathError> {
         let part = |part: &str| {
             if has_wildcard(part) {
@@ -183,7 +193,7 @@ impl Follower<'_> {
         for part in parts {
             let PathPart::Name(name) = part else { return Ok(false) };
             at = joined(&at, name);
-            if !self.kind(&at)?.is_some_and(|kind| kind.is_dir()) {
+            if self.kind(&at)? != Some(ItemKind::Dir) {
                 return Ok(false);
             }
         }
@@ -206,7 +216,7 @@ impl Follower<'_> {
             };
             at = joined(&at, name);
             match self.kind(&at)? {
-                Some(kind) if kind.is_symlink() => return self.follow_link(&at, after, links + 1),
+                Some(ItemKind::Link) => return self.follow_link(&at, after, links + 1),
                 Some(_) => {}
                 None => return Ok(()),
             }
@@ -228,11 +238,12 @@ impl Follower<'_> {
     ) -> Result<(), PathError> {
         let Ok(matcher) = Matcher::new(pattern) else { return Ok(()) };
         let folder = self.full(at);
-        let names = match NativeDir::at(&folder).and_then(|dir| dir.names()) {
-            Ok(names) => names,
+        let listed = match self.folders.list::<D>(&folder, None) {
+            Ok(listed) => listed,
             Err(error) if is_absent(&error) => return Ok(()),
             Err(error) => return Err(unreadable("read the folder", folder, error)),
         };
+        let names = &listed.names;
         for index in 0..names.len() {
             let name = names.name(index);
             let is_match = matcher.matches(&lossy(name));
@@ -299,13 +310,18 @@ impl Follower<'_> {
         self.selected.insert(SelectedPattern { pattern, excludes: Vec::new() });
     }
 
-    /// Returns the kind of a path, or `None` if nothing is there.
-    fn kind(&self, at: &[u8]) -> Result<Option<fs::FileType>, PathError> {
-        let path = self.full(at);
-        match fs::symlink_metadata(&path) {
-            Ok(meta) => Ok(Some(meta.file_type())),
+    /// Returns the kind of a path, or `None` if nothing is there. The folders before its name are no links.
+    fn kind(&self, at: &[u8]) -> Result<Option<ItemKind>, PathError> {
+        let slash = at.iter().rposition(|byte| *byte == b'/');
+        let (folder, name) = slash.map_or((&b""[..], at), |slash| (&at[..slash], &at[slash + 1..]));
+        let folder = self.full(folder);
+        match self.folders.list::<D>(&folder, None) {
+            Ok(listed) => {
+                let names = &listed.names;
+                Ok(names.find(name).map(|index| names.kind(index)))
+            }
             Err(error) if is_absent(&error) => Ok(None),
-            Err(error) => Err(unreadable("read", path, error)),
+            Err(error) => Err(unreadable("read the folder", folder, error)),
         }
     }
 

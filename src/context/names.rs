@@ -2,10 +2,12 @@
 
 use std::ffi::OsStr;
 
+use serde::{Deserialize, Serialize};
+
 use super::path::as_os_str;
 
 /// The kind of file that a name stands for. Links are not followed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum ItemKind {
     File,
     Dir,
@@ -14,7 +16,7 @@ pub(super) enum ItemKind {
 }
 
 /// A kind of file that an archive cannot carry to a build, or that has no meaning there.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) enum SpecialKind {
     /// A Unix domain socket.
     Socket,
@@ -25,7 +27,7 @@ pub(crate) enum SpecialKind {
 }
 
 /// The names in a folder, stored in one buffer.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct FolderNames {
     bytes: Vec<u8>,
     ranges: Vec<NameRange>,
@@ -40,6 +42,11 @@ struct NameRange {
 }
 
 impl FolderNames {
+    /// Creates an empty list with room for a number of names.
+    pub(super) fn with_capacity(names: usize) -> Self {
+        Self { bytes: Vec::with_capacity(names * 12), ranges: Vec::with_capacity(names) }
+    }
+
     /// Adds a name. The names of one folder may have 4 GB together; no real folder has more.
     pub(super) fn push(&mut self, name: &[u8], kind: ItemKind) {
         let start = u32::try_from(self.bytes.len()).unwrap_or(u32::MAX);

@@ -10,6 +10,7 @@ use miette::NamedSource;
 
 use super::error::{ScanError, ScanProblem, unreadable};
 use super::ignore::{IgnoreError, IgnorePatterns, MAX_PATTERNS, count_patterns};
+use super::names::FolderNames;
 use super::path::RelPath;
 use crate::base::file::TEMP_FILE_PREFIX;
 use crate::base::input::{self, InputKind};
@@ -72,22 +73,33 @@ impl IgnoreRules {
     ///
     /// Fails if the ignore file cannot be read, is not UTF-8, or contains invalid or too many patterns.
     pub(crate) fn read(root: &Path, dockerfile: Option<&Path>) -> Result<Self, ScanError> {
-        Self::find(root, dockerfile, &PatternsCache::default())
+        Self::find(root, dockerfile, None, &PatternsCache::default())
             .map_err(|problems| ScanError::new(root, problems))
     }
 
-    /// Reads the first ignore file that exists: the Dockerfile's own, then the context's.
+    /// Reads the first ignore file that exists: the Dockerfile's own, then the context's. `names` are the
+    /// names in the context, if they are known.
     pub(super) fn find(
         root: &Path,
         dockerfile: Option<&Path>,
+        names: Option<&FolderNames>,
         cache: &PatternsCache,
     ) -> Result<Self, Vec<ScanProblem>> {
+        let is_missing = |path: &Path| match (names, path.file_name()) {
+            (Some(names), Some(name)) if path.parent() == Some(root) => {
+                names.find(name.as_encoded_bytes()).is_none()
+            }
+            _ => false,
+        };
         let own = dockerfile.map(|path| {
             let mut name = OsString::from(path);
             name.push(".dockerignore");
             PathBuf::from(name)
         });
         for path in own.into_iter().chain([root.join(".dockerignore")]) {
+            if is_missing(&path) {
+                continue;
+            }
             let bytes = match input::read(&path, InputKind::IgnoreFile) {
                 Ok(bytes) => bytes,
                 Err(error) if is_absent(error.kind()) => continue,

@@ -15,12 +15,15 @@ use super::cache::ScanCache;
 use super::dir::Dir;
 use super::error::{MAX_PROBLEMS, ScanProblem, unreadable};
 use super::files;
+use super::folders::{Folders, Listed};
 use super::ignore::ParentMatches;
+use super::lazy_dir::LazyDir;
 use super::listing::{ContextFolder, EntryKind, FolderListing};
 use super::names::{FolderNames, ItemKind, SpecialKind};
 use super::path::{RelPath, lossy};
 use super::rules::{IgnoreRules, is_own};
 use super::selection::{FolderSelection, ReadSelection, SelectedFolder};
+use super::stat::Stat;
 
 /// A context that is ready to be walked.
 pub(super) struct PreparedContext {
@@ -47,13 +50,13 @@ pub(super) struct WalkResult {
 }
 
 /// Walks all contexts at once. The digests of the files that were read go to the cache.
-pub(super) fn walk<D: Dir>(contexts: &[PreparedContext], cache: &ScanCache<'_>) -> Vec<WalkResult> {
+pub(super) fn walk<D: Dir>(contexts: &[PreparedContext], folders: &Folders<'_>) -> Vec<WalkResult> {
     let mut roots: HashMap<&OsStr, WalkRoot> = HashMap::new();
     for (index, context) in contexts.iter().enumerate() {
         roots.entry(context.real_root.as_os_str()).or_default().contexts.push(index);
     }
     let results = contexts.iter().map(|_| Mutex::default()).collect();
-    let walk: Walk<'_, D> = Walk { contexts, roots, results, cache, dir: PhantomData };
+    let walk: Walk<'_, '_, D> = Walk { contexts, roots, results, folders, dir: PhantomData };
     // The walk through one context reaches the contexts inside it, unless an ignored folder is in
     // between: then these are walked in the next round.
     loop {
@@ -65,7 +68,7 @@ pub(super) fn walk<D: Dir>(contexts: &[PreparedContext], cache: &ScanCache<'_>) 
             for root in outermost {
                 let walk = &walk;
                 scope.spawn(move |scope| {
-                    walk.folder(scope, D::at(root), root.to_owned(), Vec::new());
+                    walk.folder(scope, LazyDir::at(root.to_owned()), None, Vec::new());
                 });
             }
         });
@@ -97,17 +100,17 @@ struct Visit {
     sent: bool,
 }
 
-struct Walk<'w, D> {
+struct Walk<'w, 'b, D> {
     contexts: &'w [PreparedContext],
     /// By path. The keys are plain strings, because they are compared much faster than paths, and
     /// all of them are in canonical form.
     roots: HashMap<&'w OsStr, WalkRoot>,
     results: Vec<Mutex<WalkResult>>,
-    cache: &'w ScanCache<'w>,
+    folders: &'w Folders<'b>,
     dir: PhantomData<fn() -> D>,
 }
 
-impl<'w, D: Dir> Walk<'w, D> {
+impl<'w, D: Dir> Walk<'w, '_, D> {
     /// Returns the unreached roots that are not inside another unreached root.
     fn outermost(&self) -> Vec<&'w Path> {
         let is_unreached = |path: &Path| {
@@ -120,15 +123,15 @@ impl<'w, D: Dir> Walk<'w, D> {
             .collect()
     }
 
-    /// Reads one folder and everything below it. `at` is the path of the folder.
+    /// Reads one folder and everything below it. `stat` is the metadata of the folder if it is known.
     fn folder<'s>(
         &'s self,
         scope: &Scope<'s>,
-        dir: io::Result<D>,
-        at: PathBuf,
+        dir: LazyDir<D>,
+        stat: Option<Stat>,
         mut visits: Vec<Visit>,
     ) {
-        if let Some(root) = self.roots.get(at.as_os_str()) {
+        if let Some(root) = self.roots.get(dir.path().as_os_str()) {
             root.reached.store(true, Ordering::Relaxed);
             let visit = |&context: &usize| {
                 let selection = self.contexts[context].selection.as_ref();
@@ -144,17 +147,14 @@ impl<'w, D: Dir> Walk<'w, D> {
             };
             visits.extend(root.contexts.iter().map(visit));
         }
-        let opened = dir.and_then(|dir| {
-            let names = dir.names()?;
-            Ok((dir, names))
-        });
-        let (dir, names) = match opened {
-            Ok(opened) => opened,
+        let listed = match self.folders.take(&dir, stat) {
+            Ok(listed) => listed,
             Err(error) => return self.report_unreadable(&visits, &error),
         };
+        let names = &listed.names;
         let mut subvisits: Vec<Vec<Visit>> = (0..names.len()).map(|_| Vec::new()).collect();
         let sent: Vec<Vec<u32>> =
-            visits.iter().map(|visit| self.select(&names, visit, &mut subvisits)).collect();
+            visits.iter().map(|visit| self.select(names, visit, &mut subvisits)).collect();
         let mut requested = vec![false; names.len()];
         for &index in sent.iter().flatten() {
             requested[index as usize] = true;
@@ -163,27 +163,24 @@ impl<'w, D: Dir> Walk<'w, D> {
         for (index, visits) in subvisits.iter().enumerate() {
             requested[index] |= !visits.is_empty();
         }
-        let (kinds, failed) = entry_kinds(&dir, &at, &names, &requested, self.cache);
-        let listing = Arc::new(FolderListing { names, kinds });
+        let Entries { kinds, failed, folders } =
+            Entries::read(&dir, &listed, &requested, self.folders.cache);
+        let listing = Arc::new(FolderListing { names: listed.names, kinds });
         for (visit, sent) in visits.into_iter().zip(sent) {
             self.finish(visit, sent, &listing, &failed);
         }
         let dir = Arc::new(dir);
+        let mut folders = folders.into_iter().peekable();
         for (index, visits) in subvisits.into_iter().enumerate() {
+            let stat = folders.next_if(|(of, _)| *of == index).map(|(_, stat)| stat);
             if listing.names.kind(index) != ItemKind::Dir {
                 continue;
             }
-            let at = at.join(listing.names.os(index));
-            if visits.is_empty() && !self.roots.contains_key(at.as_os_str()) {
+            let child = dir.child(listing.names.os(index));
+            if visits.is_empty() && !self.roots.contains_key(child.path().as_os_str()) {
                 continue;
             }
-            let (parent, listing) = (Arc::clone(&dir), Arc::clone(&listing));
-            scope.spawn(move |scope| {
-                let dir = parent.child(listing.names.os(index));
-                // Close the parent as early as possible: descriptors are limited.
-                drop(parent);
-                self.folder(scope, dir, at, visits);
-            });
+            scope.spawn(move |scope| self.folder(scope, child, stat, visits));
         }
     }
 
@@ -327,29 +324,44 @@ fn copy_of(error: &io::Error) -> io::Error {
     io::Error::new(error.kind(), error.to_string())
 }
 
-/// Returns the kinds of the requested entries, and the index and error of each that failed. The
-/// kind of an entry that was not requested is `None`, and so is the kind of a special file.
-fn entry_kinds<D: Dir>(
-    dir: &D,
-    at: &Path,
-    names: &FolderNames,
-    requested: &[bool],
-    cache: &ScanCache<'_>,
-) -> (Vec<Option<EntryKind>>, Vec<(usize, io::Error)>) {
-    let mut files = files::hash(dir, at, names, requested, cache).into_iter();
-    let mut failed = Vec::new();
-    let kind = |(index, requested): (usize, &bool)| {
-        let kind = match names.kind(index) {
-            _ if !requested => return None,
-            ItemKind::Dir => dir
-                .stat(names.os(index))
-                .map(|stat| EntryKind::Dir { permissions: stat.permissions() }),
-            ItemKind::File => files.next()?,
-            ItemKind::Link => dir.link(names.os(index)).map(|target| EntryKind::Link { target }),
-            ItemKind::Special(_) => return None,
+/// The requested entries of a folder.
+struct Entries {
+    /// The kind of each; `None` for an entry that was not requested or could not be read, and for a
+    /// special file.
+    kinds: Vec<Option<EntryKind>>,
+    /// The index and the error of each that could not be read.
+    failed: Vec<(usize, io::Error)>,
+    /// The indexes and the metadata of the folders.
+    folders: Vec<(usize, Stat)>,
+}
+
+impl Entries {
+    fn read<D: Dir>(
+        dir: &LazyDir<D>,
+        listed: &Listed<'_>,
+        requested: &[bool],
+        cache: &ScanCache<'_>,
+    ) -> Self {
+        let names = &listed.names;
+        let mut files = files::hash(dir, listed, requested, cache).into_iter();
+        let (mut failed, mut folders) = (Vec::new(), Vec::new());
+        let kind = |(index, requested): (usize, &bool)| {
+            let kind = match names.kind(index) {
+                _ if !requested => return None,
+                ItemKind::Dir => dir.stat(names.os(index)).map(|stat| {
+                    folders.push((index, stat));
+                    EntryKind::Dir { permissions: stat.permissions() }
+                }),
+                ItemKind::File => files.next()?,
+                ItemKind::Link => dir
+                    .get()
+                    .and_then(|dir| dir.link(names.os(index)))
+                    .map(|target| EntryKind::Link { target }),
+                ItemKind::Special(_) => return None,
+            };
+            kind.map_err(|error| failed.push((index, error))).ok()
         };
-        kind.map_err(|error| failed.push((index, error))).ok()
-    };
-    let kinds = requested.iter().enumerate().map(kind).collect();
-    (kinds, failed)
+        let kinds = requested.iter().enumerate().map(kind).collect();
+        Self { kinds, failed, folders }
+    }
 }

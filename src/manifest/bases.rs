@@ -64,6 +64,7 @@ pub(super) fn find(
         references: units.iter().map(|_| UnitReferences::default()).collect(),
         dependencies: Vec::new(),
         broken: Vec::new(),
+        valid: HashSet::new(),
         diagnostics,
     };
     for (index, image) in images.iter().enumerate() {
@@ -95,7 +96,7 @@ fn references_by_unit(image: &ResolvedImage<'_>, units: &[Unit]) -> Vec<(usize, 
     let references = |&unit: &usize| {
         let platform = units[unit].platform;
         let build = image.build_on(platform);
-        let references = build.map(|build| build.dockerfile.parsed.references(platform));
+        let references = build.map(|build| build.dockerfile.references(platform));
         references.into_iter().flatten().map(move |reference| (unit, reference))
     };
     image.units.iter().filter(|_| image.infers_bases()).flat_map(references).collect()
@@ -114,6 +115,8 @@ struct BaseFinder<'a, 'd> {
     dependencies: Vec<Dependency>,
     /// Images that are skipped because a reference cannot be resolved, with the reason.
     broken: Vec<(usize, String)>,
+    /// References that a registry can have.
+    valid: HashSet<String>,
     diagnostics: &'d mut Diagnostics,
 }
 
@@ -355,19 +358,25 @@ impl BaseFinder<'_, '_> {
         };
         let is_dependent = |(index, image): &(usize, &ResolvedImage<'_>)| {
             let Some(build) = image.build_on(platform) else { return false };
-            let parsed = &build.dockerfile.parsed;
+            let dockerfile = &build.dockerfile;
             *index != own
-                && parsed.has_stage(stage) == has_stage
-                && parsed.references(platform).into_iter().any(|other| uses_own(*index, other))
+                && dockerfile.parsed.has_stage(stage) == has_stage
+                && dockerfile.references(platform).into_iter().any(|other| uses_own(*index, other))
         };
         self.images.iter().enumerate().find(is_dependent).map(|(_, image)| &image.name)
     }
 
     /// Warns about a reference that Docker rejects, in any stage.
     fn warn_about_invalid(&mut self, name: &str, span: Span) {
+        // Many Dockerfiles refer to the same images.
+        if self.valid.contains(name) {
+            return;
+        }
         if let Err(error) = name.parse::<RegistryRef>() {
             let message = format!("no registry can have `{name}`: {error}");
             self.diagnostics.warn(message, span, error.help);
+        } else {
+            self.valid.insert(name.to_owned());
         }
     }
 }

@@ -15,6 +15,7 @@ use crate::base::input::{self, InputKind};
 use crate::base::name::{NameError, Platform};
 use crate::base::reach::Reach;
 use crate::base::span::{Problem, SourceMap, Span};
+use crate::dockerfile::model::Reference;
 use crate::dockerfile::{Dockerfile, DockerfileError, ReachRequest};
 
 /// A parsed Dockerfile, with the offset of its text in the source map.
@@ -23,12 +24,28 @@ pub(super) struct DockerfileSource {
     pub(super) path: Arc<Path>,
     pub(super) parsed: Arc<Dockerfile>,
     pub(super) start: usize,
-    /// The problems of a build of the last stage for linux/amd64 without arguments, which most builds
-    /// are; found when the file was read, in parallel with others. `None` if they were not searched.
-    pub(super) errors: Option<Arc<[DockerfileError]>>,
+    /// A build of the last stage for linux/amd64 without arguments, which most builds are; examined when
+    /// the file was read, in parallel with others. `None` if it was not.
+    pub(super) plain: Option<Arc<PlainBuild>>,
+}
+
+/// What a manifest needs to know of a build of the last stage for linux/amd64 without arguments.
+pub(super) struct PlainBuild {
+    /// The problems for which Docker refuses it.
+    pub(super) errors: Vec<DockerfileError>,
+    /// The images that it refers to.
+    pub(super) references: Vec<Reference>,
 }
 
 impl DockerfileSource {
+    /// Returns the images that a build on a platform refers to.
+    pub(super) fn references(&self, platform: Platform) -> Vec<Reference> {
+        match &self.plain {
+            Some(plain) if platform == Platform::Amd64 => plain.references.clone(),
+            _ => self.parsed.references(platform),
+        }
+    }
+
     /// Returns the problem for an error in the text.
     pub(super) fn problem(&self, error: DockerfileError) -> Problem {
         problem(self.start, error)
@@ -77,8 +94,8 @@ impl From<io::Error> for DockerfileReadError {
     }
 }
 
-/// A parsed Dockerfile and the problems of a plain build, or its text with the errors in it.
-type ParseResult = Result<(Dockerfile, Arc<[DockerfileError]>), (String, Vec<DockerfileError>)>;
+/// A parsed Dockerfile and its plain build, or its text with the errors in it.
+type ParseResult = Result<(Dockerfile, PlainBuild), (String, Vec<DockerfileError>)>;
 
 /// Parse result of a Dockerfile; `None` if it is not UTF-8.
 type ReadResult = Result<Option<ParseResult>, DockerfileReadError>;
@@ -227,10 +244,10 @@ impl<'s> Files<'s> {
     ) -> Result<DockerfileSource, BrokenDockerfile> {
         let name = path.display().to_string();
         match parsed {
-            Ok((parsed, errors)) => {
+            Ok((parsed, plain)) => {
                 let start = self.sources.add(name, parsed.shared_text());
                 let (path, parsed) = (path.into(), Arc::new(parsed));
-                Ok(DockerfileSource { path, parsed, start, errors: Some(errors) })
+                Ok(DockerfileSource { path, parsed, start, plain: Some(Arc::new(plain)) })
             }
             Err((text, errors)) => {
                 let start = self.sources.add(name, text);
@@ -254,10 +271,9 @@ impl BrokenDockerfile {
     }
 }
 
-/// Returns the problems of a build of the last stage for linux/amd64 without arguments.
-fn plain_errors(parsed: &Dockerfile) -> Vec<DockerfileError> {
-    let reach = parsed.reach(&ReachRequest::new(Platform::Amd64));
-    reach.map(|reach| reach.errors).unwrap_or_default()
+fn plain_build(parsed: &Dockerfile) -> PlainBuild {
+    let reach = parsed.reach(&ReachRequest::new(Platform::Amd64)).unwrap_or_default();
+    PlainBuild { errors: reach.errors, references: reach.references }
 }
 
 /// Reads and parses a Dockerfile, if it and its own ignore file lie within reach.
@@ -270,8 +286,8 @@ fn read(path: &Path, reach: &Reach) -> ReadResult {
     let text = String::from_utf8(input::read(path, InputKind::Dockerfile)?).ok();
     Ok(text.map(|text| match Dockerfile::parse(&text) {
         Ok(parsed) => {
-            let errors = plain_errors(&parsed).into();
-            Ok((parsed, errors))
+            let plain = plain_build(&parsed);
+            Ok((parsed, plain))
         }
         Err(errors) => Err((text, errors)),
     }))

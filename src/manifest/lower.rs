@@ -154,7 +154,7 @@ pub(super) fn builds(
 /// Returns builds that stand for those of a broken Dockerfile.
 pub(super) fn placeholders(path: &Path, platforms: &[Platform]) -> Option<Vec<PlatformBuild>> {
     let parsed = Arc::new(Dockerfile::parse("FROM scratch\n").ok()?);
-    let dockerfile = DockerfileSource { path: path.into(), parsed, start: 0, errors: None };
+    let dockerfile = DockerfileSource { path: path.into(), parsed, start: 0, plain: None };
     let build = |&platform: &Platform| PlatformBuild {
         platform,
         dockerfile: dockerfile.clone(),
@@ -187,7 +187,7 @@ fn lower(
             let name = format!("{}, {suffix}", source.path.display());
             let start = files.sources.add(name, parsed.shared_text());
             let (path, parsed) = (source.path.clone(), Arc::new(parsed));
-            let lowered = DockerfileSource { path, parsed, start, errors: None };
+            let lowered = DockerfileSource { path, parsed, start, plain: None };
             files.lowered.insert(key, lowered.clone());
             Some(lowered)
         }
@@ -210,8 +210,8 @@ fn check_build(
     diagnostics: &mut Diagnostics,
 ) {
     let is_plain = args.is_empty() && target.is_none() && platform == Platform::Amd64;
-    let errors = if let Some(errors) = source.errors.as_ref().filter(|_| is_plain) {
-        errors.to_vec()
+    let errors = if let Some(plain) = source.plain.as_ref().filter(|_| is_plain) {
+        plain.errors.clone()
     } else {
         let request = ReachRequest { args, target, ..ReachRequest::new(platform) };
         // The lowering reports a target that does not exist.

@@ -73,8 +73,8 @@ fn visibilities(facts: &Facts, state: &State) -> Vec<Record> {
     let changed = |(key, entry): (&ImageRef, &Entry)| {
         let built = entry.built.as_ref()?;
         let visibility = facts.visibility(key, built);
-        let updated = Built { visibility, ..built.clone() };
-        (visibility != built.visibility).then(|| known(key, entry, Some(updated)))
+        let updated = || Built { visibility, ..built.clone() };
+        (visibility != built.visibility).then(|| known(key, entry, Some(updated())))
     };
     state.entries.iter().filter_map(changed).collect()
 }

@@ -4,6 +4,7 @@
 //! Docker Hub as the service of August 2026 did. The name of such a mirror may also be one that the
 //! manifest set, and that the service did not use.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 use crate::base::name::{ImageRef, Owner};
@@ -22,10 +23,10 @@ pub(crate) fn carry_over(workspace: &Workspace, state: &State) -> Vec<Record> {
         let carried = carried(key, new_key, entry);
         if new_key != key {
             records.push(Record::Forgotten { unit: key.clone() });
-        } else if carried == *entry {
+        } else if matches!(carried, Cow::Borrowed(_)) {
             continue;
         }
-        records.extend(records_of(new_key, carried));
+        records.extend(records_of(new_key, carried.into_owned()));
     }
     records
 }
@@ -49,22 +50,31 @@ fn successor<'w>(
     is_successor.then_some(unit)
 }
 
-/// Returns an entry with the owner and the name that its image has in the service.
-fn carried(key: &ImageRef, new_key: &ImageRef, entry: &Entry) -> Entry {
-    let mut entry = entry.clone();
-    if let Some(built) = &mut entry.built {
-        if built.inputs.is_on_platform(&built.path) {
-            built.owner = Owner::Platform;
+/// Returns an entry with the owner and the name that its image has in the service. Few change, so the
+/// others are not copied.
+fn carried<'e>(key: &ImageRef, new_key: &ImageRef, entry: &'e Entry) -> Cow<'e, Entry> {
+    let mut carried = Cow::Borrowed(entry);
+    if let Some(built) = &entry.built {
+        let is_on_platform = built.inputs.is_on_platform(&built.path);
+        let image = Some(image_name(built, key)).filter(|image| image != new_key);
+        let is_moved = is_on_platform && built.owner != Owner::Platform;
+        if (is_moved || image != built.image)
+            && let Some(built) = &mut carried.to_mut().built
+        {
+            built.image = image;
+            if is_on_platform {
+                built.owner = Owner::Platform;
+            }
         }
-        let image = image_name(built, key);
-        built.image = Some(image).filter(|image| image != new_key);
     }
-    if let Some(pending) = &mut entry.pending
+    if let Some(pending) = &entry.pending
+        && pending.owner != Owner::Platform
         && pending.inputs.is_on_platform(&pending.path)
+        && let Some(pending) = &mut carried.to_mut().pending
     {
         pending.owner = Owner::Platform;
     }
-    entry
+    carried
 }
 
 /// Returns the name of a recorded image in the service: that of its path, if it is the platform's.

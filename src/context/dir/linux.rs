@@ -5,7 +5,7 @@ use std::ffi::OsStr;
 use std::fs::File;
 use std::io;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use rustix::fs::{
@@ -72,24 +72,12 @@ impl Dir for LinuxDir {
         Ok(names)
     }
 
+    fn stat_at(path: &Path) -> io::Result<Stat> {
+        stat(CWD, path.as_os_str())
+    }
+
     fn stat(&self, name: &OsStr) -> io::Result<Stat> {
-        const FIELDS: StatxFlags = StatxFlags::TYPE
-            .union(StatxFlags::MODE)
-            .union(StatxFlags::SIZE)
-            .union(StatxFlags::INO)
-            .union(StatxFlags::MTIME)
-            .union(StatxFlags::CTIME);
-        let meta = statx(&self.0, name, AtFlags::SYMLINK_NOFOLLOW, FIELDS)?;
-        let time = |secs: i64, nanos: u32| {
-            secs.saturating_mul(NANOS_PER_SECOND).saturating_add(UnixNanos::from(nanos))
-        };
-        Ok(Stat {
-            size: meta.stx_size,
-            mtime: time(meta.stx_mtime.tv_sec, meta.stx_mtime.tv_nsec),
-            ctime: time(meta.stx_ctime.tv_sec, meta.stx_ctime.tv_nsec),
-            inode: meta.stx_ino,
-            mode: u32::from(meta.stx_mode),
-        })
+        stat(self.0.as_fd(), name)
     }
 
     fn link(&self, name: &OsStr) -> io::Result<Vec<u8>> {
@@ -110,6 +98,27 @@ impl Dir for LinuxDir {
         let meta = file.metadata()?;
         Ok(meta.is_file().then(|| OpenFile { stat: Stat::of(&meta), file }))
     }
+}
+
+/// Returns the metadata of a path relative to a folder.
+fn stat(folder: BorrowedFd<'_>, path: &OsStr) -> io::Result<Stat> {
+    const FIELDS: StatxFlags = StatxFlags::TYPE
+        .union(StatxFlags::MODE)
+        .union(StatxFlags::SIZE)
+        .union(StatxFlags::INO)
+        .union(StatxFlags::MTIME)
+        .union(StatxFlags::CTIME);
+    let meta = statx(folder, path, AtFlags::SYMLINK_NOFOLLOW, FIELDS)?;
+    let time = |secs: i64, nanos: u32| {
+        secs.saturating_mul(NANOS_PER_SECOND).saturating_add(UnixNanos::from(nanos))
+    };
+    Ok(Stat {
+        size: meta.stx_size,
+        mtime: time(meta.stx_mtime.tv_sec, meta.stx_mtime.tv_nsec),
+        ctime: time(meta.stx_ctime.tv_sec, meta.stx_ctime.tv_nsec),
+        inode: meta.stx_ino,
+        mode: u32::from(meta.stx_mode),
+    })
 }
 
 fn kind_of(kind: FileType) -> ItemKind {

@@ -36,6 +36,9 @@ pub(super) struct OpenFile {
 pub(super) trait Dir: Sized + Send + Sync {
     /// Opens a folder. The path must not contain links.
     fn at(path: &Path) -> io::Result<Self>;
+    /// Returns the metadata of a path whose folders are no links. If one of them is replaced by a link
+    /// meanwhile, the metadata may be of another file.
+    fn stat_at(path: &Path) -> io::Result<Stat>;
     /// Opens a subfolder.
     fn child(&self, name: &OsStr) -> io::Result<Self>;
     /// Returns all names, sorted.

@@ -23,6 +23,10 @@ impl Dir for PortableDir {
         }
     }
 
+    fn stat_at(path: &Path) -> io::Result<Stat> {
+        Ok(Stat::of(&fs::symlink_metadata(path)?))
+    }
+
     fn child(&self, name: &OsStr) -> io::Result<Self> {
         Self::at(&self.0.join(name))
     }
@@ -38,7 +42,7 @@ impl Dir for PortableDir {
     }
 
     fn stat(&self, name: &OsStr) -> io::Result<Stat> {
-        Ok(Stat::of(&fs::symlink_metadata(self.0.join(name))?))
+        Self::stat_at(&self.0.join(name))
     }
 
     fn link(&self, name: &OsStr) -> io::Result<Vec<u8>> {
