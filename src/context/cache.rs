@@ -1,15 +1,15 @@
-//! The stat cache: digests of files that were read before. A digest is valid as long as the
-//! file's metadata is unchanged, so a plan without changes reads no file contents.
+//! The stat cache: the digests of files that were read before, and the names of folders that were listed
+//! before. A digest is valid as long as the file's metadata is unchanged, and names are as long as the
+//! folder's is. So a plan without changes reads no file contents and lists no folder.
 //!
-//! A row holds one name of a folder, and the metadata and the digest of a file that was read. With the
-//! rows of a folder goes the folder's own metadata: while it is the same, no name was added or removed,
-//! so the folder need not be listed. The cache only saves time: if it is missing, damaged, or of another version or system, it counts as
-//! empty, and failures to write it are ignored.
+//! A row holds one name of a folder, with metadata and digest if it is a file that was read. Rows are
+//! grouped by folder. The cache only saves time: if it is missing, damaged, or of another version or
+//! system, it counts as empty, and failures to write it are ignored.
 //!
 //! A file that is written while it is read can have the same metadata before and after: its times
 //! are those of the start of the write, and two writes within one tick of the clock get the same
-//! time. So a file is cached only if it has not changed for [`MIN_AGE`] before the scan. Two cases
-//! are still missed, because the system reports neither: a single write that takes longer than
+//! time. So a file or folder is cached only if it has not changed for [`MIN_AGE`] before the scan. Two
+//! cases are still missed, because the system reports neither: a single write that takes longer than
 //! that, and a memory map that is written to after its first store. Both matter only if a plan
 //! reads the file meanwhile and its size does not change.
 
@@ -22,6 +22,7 @@ use std::time::{Duration, SystemTime};
 use serde::{Deserialize, Serialize};
 
 use super::cache_file::{self, CacheContent};
+use super::dir::Dir;
 use super::names::{FolderNames, ItemKind};
 use super::path::as_os_str;
 use super::stat::{STAT_BYTES, Stat, UnixNanos, unix_nanos};
@@ -29,10 +30,11 @@ use crate::base::digest::Digest;
 use crate::base::input::InputKind;
 use crate::base::work_dir::{WorkDir, WorkName};
 
-/// The kind of the cache file. Systems differ in the meaning of times and modes.
+/// The kind of the cache file. The number changes with the format, which includes the order of the variants
+/// of [`ItemKind`]. Systems differ in the meaning of times and modes.
 const FILE_KIND: &str = if cfg!(target_os = "linux") { "stat 2 linux" } else { "stat 2" };
 
-/// Minimum time since the last change of a file, for the file to be cached. It is longer than a
+/// Minimum time since the last change of a file or folder, for it to be cached. It is longer than a
 /// tick of any file system's clock (2 seconds on FAT), than most writes take, and than clocks
 /// differ.
 const MIN_AGE: Duration = Duration::from_secs(2);
@@ -76,14 +78,22 @@ impl<'b> CachedFolder<'b> {
     }
 
     /// Returns the names of a folder with this metadata, if no name was added or removed since they
-    /// were listed.
+    /// were listed. Whoever can write the cache must not lead out of the folder: a name that no folder can
+    /// have is refused.
     pub(super) fn names(&self, stat: &Stat) -> Option<FolderNames> {
         if self.stat.0 != stat.to_bytes() {
             return None;
         }
         let mut names = FolderNames::with_capacity(self.rows.len());
+        let mut last: &[u8] = b"";
         for row in &self.rows {
-            names.push(row.name(), row.kind);
+            let name = row.name();
+            let is_possible = !matches!(name, b"." | b"..") && !name.contains(&b'/');
+            if !is_possible || name.contains(&0) || name <= last {
+                return None;
+            }
+            names.push(name, row.kind);
+            last = name;
         }
         Some(names)
     }
@@ -163,7 +173,9 @@ pub(super) struct ScanCache<'b> {
     /// The content of each folder by its path, still encoded.
     cached: HashMap<&'b [u8], &'b [u8]>,
     changed: Mutex<BTreeMap<PathBuf, Vec<u8>>>,
-    /// The time before which a file must have changed last, for the file to be cached.
+    /// For each device, whether its file system keeps the times of folders.
+    devices: Mutex<HashMap<u64, bool>>,
+    /// The time before which a file or folder must have changed last, for it to be cached.
     max_time: UnixNanos,
     /// True if no file is read.
     pub(super) names_only: bool,
@@ -200,13 +212,19 @@ impl<'b> ScanCache<'b> {
         let folders: Vec<(RawBytes<'b>, RawBytes<'b>)> =
             postcard::from_bytes(bytes).unwrap_or_default();
         let cached = folders.into_iter().map(|(path, rows)| (path.0, rows.0)).collect();
-        Self { cached, changed: Mutex::default(), max_time, names_only: false }
+        Self { cached, max_time, ..Self::default() }
     }
 
     /// Returns what the cache has of a folder.
     pub(super) fn folder(&self, folder: &Path) -> CachedFolder<'b> {
         let bytes = self.cached.get(folder.as_os_str().as_encoded_bytes());
         bytes.and_then(|bytes| postcard::from_bytes(bytes).ok()).unwrap_or_default()
+    }
+
+    /// Returns true if the names of a folder with this metadata may be taken from the cache.
+    pub(super) fn may_use_names<D: Dir>(&self, folder: &Path, stat: &Stat) -> bool {
+        let mut devices = self.devices.lock().unwrap_or_else(PoisonError::into_inner);
+        *devices.entry(stat.device).or_insert_with(|| D::keeps_folder_times(folder))
     }
 
     /// Returns true if the digest of a file, or the names of a folder, that this scan has read may be

@@ -231,14 +231,38 @@ fn two_names_within_a_clock_tick_are_detected() {
 fn unchanged_folders_are_not_listed() {
     let world = World::new(&[("d/listed-name", "1"), ("d/other", "2")]);
     world.scan(&["."]);
-    let mut forged = cache::read(&world.cache_dir()).to_vec();
-    let at = forged.windows(11).position(|part| part == b"listed-name").unwrap();
-    forged[at..at + 11].copy_from_slice(b"forged-name");
-    cache::write(&world.cache_dir(), &forged);
+    let written = cache::read(&world.cache_dir()).to_vec();
+    let forge = |name: &[u8; 11]| {
+        let mut forged = written.clone();
+        let at = forged.windows(11).position(|part| part == b"listed-name").unwrap();
+        forged[at..at + 11].copy_from_slice(name);
+        cache::write(&world.cache_dir(), &forged);
+    };
     let files = |world: &World| world.scan(&["."]).remove(0).files();
+    if !NativeDir::keeps_folder_times(&world.path(".")) {
+        return;
+    }
+    forge(b"forged-name");
     assert_eq!(files(&world), 1, "the names come from the cache");
+    // Names that no folder has, and names out of order.
+    for name in [b"../d/listed", b"a/b/c/d/e/f", b"a\0b\0c\0d\0e\0f", b"zzzzzz-name"] {
+        forge(name);
+        assert_eq!(files(&world), 2, "{name:?}");
+    }
+    forge(b"listed-name");
     world.write("d/new", "3");
     assert_eq!(files(&world), 3, "the folder has changed");
+}
+
+/// A change deep below folders that are not open: each is opened from the one above it.
+#[test]
+fn a_change_below_unchanged_folders_is_read() {
+    let path = format!("{}f", "d/".repeat(300));
+    let world = World::new(&[(&path, "1"), ("other", "2")]);
+    world.scan(&["."]);
+    world.write(&path, "3");
+    let tree = world.scan(&["."]).remove(0);
+    assert_eq!(digest_of(&tree, &path), crate::base::digest::Digest::of(b"3").to_string());
 }
 
 #[test]
@@ -362,7 +386,7 @@ fn a_recently_written_file_is_not_cached() {
     world.scan(&["."]);
     assert!(world.cache().exists());
     let now = stat::unix_nanos(SystemTime::now());
-    let at = |time| stat::Stat { size: 1, mtime: time, ctime: time, inode: 1, mode: 0 };
+    let at = |time| stat::Stat { size: 1, mtime: time, ctime: time, inode: 1, device: 1, mode: 0 };
     let cache = cache();
     let scan = cache.start_scan();
     assert!(!scan.may_cache(&at(now - 1_900_000_000)) && scan.may_cache(&at(now - 3_000_000_000)));

@@ -9,10 +9,10 @@ use rayon::prelude::*;
 use super::cache::{CacheRow, CachedFolder, RowValue, ScanCache, row_value};
 use super::content;
 use super::dir::Dir;
-use super::folders::Listed;
 use super::lazy_dir::LazyDir;
 use super::listing::EntryKind;
 use super::names::{FolderNames, ItemKind};
+use super::shared_listings::FolderContent;
 use super::stat::Stat;
 use crate::base::digest::Digest;
 
@@ -40,7 +40,7 @@ struct HashedFile {
 /// Returns the kinds of the requested files of a folder, in order.
 pub(super) fn hash<D: Dir>(
     dir: &LazyDir<D>,
-    listed: &Listed<'_>,
+    listed: &FolderContent<'_>,
     requested: &[bool],
     cache: &ScanCache<'_>,
 ) -> Vec<io::Result<EntryKind>> {
@@ -90,11 +90,11 @@ fn unread_kind(state: FileState) -> io::Result<EntryKind> {
 /// Updates what the cache has of a folder if it has changed.
 fn update_cache<D: Dir>(
     dir: &LazyDir<D>,
-    listed: &Listed<'_>,
+    listed: &FolderContent<'_>,
     (files, states, hashed): (&[usize], &[FileState], &[io::Result<HashedFile>]),
     cache: &ScanCache<'_>,
 ) {
-    let Listed { names, stat, cached, .. } = listed;
+    let FolderContent { names, cacheable_stat, cached, .. } = listed;
     let mut hashed = hashed.iter();
     let mut values: Vec<(usize, Option<RowValue>)> = Vec::with_capacity(files.len());
     for (&index, state) in files.iter().zip(states) {
@@ -121,8 +121,8 @@ fn update_cache<D: Dir>(
         }
     };
     let all = (0..names.len()).map(row);
-    let rows = all.filter(|row| stat.is_some() || row.has_digest()).collect();
-    let stat = stat.map(Stat::to_bytes);
+    let rows = all.filter(|row| cacheable_stat.is_some() || row.has_digest()).collect();
+    let stat = cacheable_stat.map(Stat::to_bytes);
     let folder = CachedFolder::new(stat.as_ref(), rows);
     if folder != *cached {
         cache.put(dir.path(), &folder);
@@ -136,7 +136,6 @@ fn compare<D: Dir>(
     files: &[usize],
     rows: &[CacheRow<'_>],
 ) -> Vec<FileState> {
-    dir.prepare(files.len());
     let mut rows = rows.iter().peekable();
     let state = |&index: &usize| {
         let name = names.name(index);

@@ -13,12 +13,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::cache::ScanCache;
 use super::dir::{Dir, NativeDir};
 use super::error::{ScanError, ScanProblem};
-use super::folders::Folders;
 use super::ignore::MAX_PATTERNS;
 use super::names::ItemKind;
 use super::path::{RelPath, as_os_str, lossy};
 use super::pattern::Matcher;
 use super::selection::{ReadSelection, SelectedPattern, escape, has_wildcard};
+use super::shared_listings::SharedListings;
 use crate::base::file::PathError;
 
 /// Maximum number of parts of all paths that are followed. A build that needs more is taken to read
@@ -43,7 +43,7 @@ pub struct ContextRead {
 pub(super) fn patterns<D: Dir>(
     root: &Path,
     reads: &[ContextRead],
-    folders: &Folders<'_>,
+    listings: &SharedListings<'_>,
 ) -> Result<Option<Vec<SelectedPattern>>, PathError> {
     let whole = |read: &ContextRead| read.path.is_empty() && read.excludes.is_empty();
     if reads.iter().any(whole) {
@@ -51,7 +51,7 @@ pub(super) fn patterns<D: Dir>(
     }
     let mut follower: Follower<'_, '_, D> = Follower {
         root,
-        folders,
+        listings,
         dir: PhantomData,
         pending: VecDeque::new(),
         seen: HashSet::new(),
@@ -115,7 +115,7 @@ pub(crate) fn read_match(
 ) -> Result<ReadMatch, ScanError> {
     let unreadable = |error| ScanError::new(root, vec![ScanProblem::Unreadable(error)]);
     let cache = ScanCache::default();
-    let patterns = patterns::<NativeDir>(root, reads, &Folders::new(&cache));
+    let patterns = patterns::<NativeDir>(root, reads, &SharedListings::new(&cache));
     let patterns = patterns.map_err(unreadable)?;
     let selection = patterns.and_then(|patterns| SelectionsCache::default().select(patterns));
     Ok(match selection {
@@ -146,7 +146,7 @@ struct PartialPath {
 
 struct Follower<'r, 'b, D> {
     root: &'r Path,
-    folders: &'r Folders<'b>,
+    listings: &'r SharedListings<'b>,
     dir: PhantomData<fn() -> D>,
     /// The paths to follow, each with the number of links on the way. Paths with fewer links come
     /// first, because a path that was seen is not followed again. A queue, because following calls
@@ -238,7 +238,7 @@ impl<D: Dir> Follower<'_, '_, D> {
     ) -> Result<(), PathError> {
         let Ok(matcher) = Matcher::new(pattern) else { return Ok(()) };
         let folder = self.full(at);
-        let listed = match self.folders.list::<D>(&folder, None) {
+        let listed = match self.listings.list::<D>(&folder, None) {
             Ok(listed) => listed,
             Err(error) if is_absent(&error) => return Ok(()),
             Err(error) => return Err(unreadable("read the folder", folder, error)),
@@ -315,7 +315,7 @@ impl<D: Dir> Follower<'_, '_, D> {
         let slash = at.iter().rposition(|byte| *byte == b'/');
         let (folder, name) = slash.map_or((&b""[..], at), |slash| (&at[..slash], &at[slash + 1..]));
         let folder = self.full(folder);
-        match self.folders.list::<D>(&folder, None) {
+        match self.listings.list::<D>(&folder, None) {
             Ok(listed) => {
                 let names = &listed.names;
                 Ok(names.find(name).map(|index| names.kind(index)))

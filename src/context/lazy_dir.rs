@@ -41,31 +41,72 @@ impl<D: Dir> LazyDir<D> {
 
     /// Returns the open folder.
     pub(super) fn get(&self) -> io::Result<&D> {
-        if let Some(dir) = self.opened.get() {
-            return Ok(dir);
+        if self.opened.get().is_none() {
+            let opened = self.open()?;
+            return Ok(self.opened.get_or_init(|| opened));
         }
-        let dir = match (&self.parent, self.path.file_name()) {
-            (Some(parent), Some(name)) => parent.get()?.child(name)?,
-            _ => D::at(&self.path)?,
-        };
-        Ok(self.opened.get_or_init(|| dir))
+        self.opened.get().ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+
+    /// Opens the folder from the nearest one above it that is open. Those between are closed again, because
+    /// descriptors are limited.
+    fn open(&self) -> io::Result<D> {
+        let mut closed = vec![self];
+        let mut above = self.parent.as_deref();
+        let mut opened = None;
+        while let Some(folder) = above {
+            opened = folder.opened.get();
+            if opened.is_some() {
+                break;
+            }
+            closed.push(folder);
+            above = folder.parent.as_deref();
+        }
+        let mut dir: Option<D> = None;
+        for folder in closed.into_iter().rev() {
+            let child = match (dir.as_ref().or(opened), folder.path.file_name()) {
+                (Some(parent), Some(name)) => parent.child(name)?,
+                _ => D::at(&folder.path)?,
+            };
+            dir = Some(child);
+        }
+        dir.ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+
+    /// Forgets the folder above an open folder, so that it is closed as early as possible.
+    pub(super) fn release_parent(&mut self) {
+        if self.opened.get().is_some() {
+            self.parent = None;
+        }
     }
 
     /// Returns the metadata of the folder.
     pub(super) fn own_stat(&self) -> io::Result<Stat> {
-        D::stat_at(&self.path)
+        match (D::stat_at(&self.path), &self.parent, self.path.file_name()) {
+            // The path is too long for the system.
+            (Err(error), Some(parent), Some(name))
+                if error.kind() == io::ErrorKind::InvalidFilename =>
+            {
+                parent.get()?.stat(name)
+            }
+            (stat, ..) => stat,
+        }
     }
 
     /// Returns the metadata of a name.
     pub(super) fn stat(&self, name: &OsStr) -> io::Result<Stat> {
-        match self.opened.get() {
-            Some(dir) => dir.stat(name),
-            None => D::stat_at(&self.path.join(name)),
+        if let Some(dir) = self.opened.get() {
+            return dir.stat(name);
+        }
+        match D::stat_at(&self.path.join(name)) {
+            // The path is too long for the system.
+            Err(error) if error.kind() == io::ErrorKind::InvalidFilename => self.get()?.stat(name),
+            stat => stat,
         }
     }
 
     /// Opens the folder if the metadata of so many names is needed that this saves time.
-    pub(super) fn prepare(&self, names: usize) {
+    pub(super) fn open_for(&self, names: usize) {
         if names >= MANY_NAMES {
             // If it cannot be opened, reading the metadata may succeed all the same.
             let _ = self.get();

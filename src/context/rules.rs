@@ -85,6 +85,8 @@ impl IgnoreRules {
         names: Option<&FolderNames>,
         cache: &PatternsCache,
     ) -> Result<Self, Vec<ScanProblem>> {
+        // On other systems, a name can be written in several ways, for example in another case.
+        let names = names.filter(|_| cfg!(target_os = "linux"));
         let is_missing = |path: &Path| match (names, path.file_name()) {
             (Some(names), Some(name)) if path.parent() == Some(root) => {
                 names.find(name.as_encoded_bytes()).is_none()

@@ -12,18 +12,14 @@ use rayon::prelude::*;
 use super::cache::{ScanCache, StatCache};
 use super::dir::{Dir, NativeDir};
 use super::error::{ScanError, ScanProblem, unreadable};
-use super::folders::Folders;
 use super::follow::{self, ContextRead, SelectionsCache};
 use super::listing::ContextFolder;
 use super::path::RelPath;
 use super::rules::{IgnoreRules, PatternsCache};
+use super::shared_listings::SharedListings;
 use super::stat::Stat;
 use super::tree::Tree;
 use super::walk::{PreparedContext, WalkResult, walk};
-
-/// Number of requests from which a further round is begun: what is known of the folders of a round is in
-/// memory at once.
-const REQUESTS_PER_ROUND: usize = 4096;
 
 /// A context to be scanned.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -83,58 +79,9 @@ fn scan_into<D: Dir>(
     requests: &[ScanRequest],
     scan_cache: &ScanCache<'_>,
 ) -> Result<Vec<Arc<Tree>>, Vec<ScanError>> {
-    let shared = SharedLookups::default();
-    let mut found: Vec<Option<Arc<Tree>>> = vec![None; requests.len()];
-    let mut errors = Vec::new();
-    for round in rounds(requests) {
-        let scanned = round.iter().map(|&index| &requests[index]).collect::<Vec<_>>();
-        match scan_round::<D>(&scanned, &shared, scan_cache) {
-            Ok(trees) => {
-                for (index, tree) in round.into_iter().zip(trees) {
-                    found[index] = Some(tree);
-                }
-            }
-            Err(more) => errors.extend(more),
-        }
-    }
-    if errors.is_empty() { Ok(found.into_iter().flatten().collect()) } else { Err(errors) }
-}
-
-/// Divides requests into rounds, given by their indexes. Contexts that share folders are in one round, so
-/// that each folder is read once.
-fn rounds(requests: &[ScanRequest]) -> Vec<Vec<usize>> {
-    let root = |index: usize| requests[index].root.as_os_str().as_encoded_bytes();
-    // A folder comes directly before what is in it.
-    let order = |byte: &u8| if *byte == b'/' { 0 } else { *byte };
-    let mut indexes: Vec<usize> = (0..requests.len()).collect();
-    indexes.sort_by(|&a, &b| root(a).iter().map(order).cmp(root(b).iter().map(order)));
-    let mut rounds: Vec<Vec<usize>> = Vec::new();
-    let mut outer: Option<&Path> = None;
-    for index in indexes {
-        let path = &requests[index].root;
-        let is_inside = outer.is_some_and(|outer| {
-            path.starts_with(outer) || outer == Path::new(".") && path.is_relative()
-        });
-        match rounds.last_mut() {
-            Some(round) if is_inside || round.len() < REQUESTS_PER_ROUND => round.push(index),
-            _ => rounds.push(vec![index]),
-        }
-        if !is_inside {
-            outer = Some(path);
-        }
-    }
-    rounds
-}
-
-/// Scans contexts at the same time.
-fn scan_round<D: Dir>(
-    requests: &[&ScanRequest],
-    shared: &SharedLookups,
-    scan_cache: &ScanCache<'_>,
-) -> Result<Vec<Arc<Tree>>, Vec<ScanError>> {
-    let folders = Folders::new(scan_cache);
+    let (shared, listings) = (SharedLookups::default(), SharedListings::new(scan_cache));
     let prepared: Vec<Result<PreparedContext, ScanError>> =
-        requests.par_iter().map(|request| prepare::<D>(request, shared, &folders)).collect();
+        requests.par_iter().map(|request| prepare::<D>(request, &shared, &listings)).collect();
     let (mut contexts, mut errors) = (Vec::<PreparedContext>::new(), Vec::new());
     // Requests with the same root, ignore file and paths are one context.
     let mut index_of: HashMap<ContextKey<'_>, usize> = HashMap::new();
@@ -154,7 +101,7 @@ fn scan_round<D: Dir>(
             Err(error) => errors.push(error),
         }
     }
-    let results = walk::<D>(&contexts, &folders);
+    let results = walk::<D>(&contexts, &listings);
     let pairs: Vec<(PreparedContext, WalkResult)> = contexts.into_iter().zip(results).collect();
     let built: Vec<Result<Arc<Tree>, ScanError>> =
         pairs.into_par_iter().map(|(context, result)| build_tree(context, result)).collect();
@@ -208,7 +155,7 @@ impl SharedLookups {
 fn prepare<D: Dir>(
     request: &ScanRequest,
     shared: &SharedLookups,
-    folders: &Folders<'_>,
+    listings: &SharedListings<'_>,
 ) -> Result<PreparedContext, ScanError> {
     let root = &request.root;
     let fail = |problem| ScanError::new(root, vec![problem]);
@@ -227,12 +174,12 @@ fn prepare<D: Dir>(
         Err(error) => return Err(fail(unreadable("read", root.to_path_buf(), error))),
     };
     // If the folder cannot be listed, the walk reports it.
-    let listed = folders.list::<D>(&real_root, stat).ok();
+    let listed = listings.list::<D>(&real_root, stat).ok();
     let names = listed.as_ref().map(|listed| &listed.names);
     let rules = IgnoreRules::find(root, request.dockerfile.as_deref(), names, &shared.patterns)
         .map_err(|problems| ScanError::new(root, problems))?;
     let selection = match &request.reads {
-        Some(reads) => follow::patterns::<D>(&real_root, reads, folders)
+        Some(reads) => follow::patterns::<D>(&real_root, reads, listings)
             .map_err(|error| fail(ScanProblem::Unreadable(error)))?
             .and_then(|patterns| shared.selections.select(patterns)),
         None => None,
@@ -270,38 +217,5 @@ fn send_parents(folders: &mut [ContextFolder]) {
         if let Some(&parent) = index_of.get(&path.parent()) {
             folders[parent].send(&name);
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn contexts_that_share_folders_are_in_one_round() {
-        let request = |root: String| ScanRequest {
-            root: Path::new(&root).into(),
-            dockerfile: None,
-            reads: None,
-        };
-        let beside = (0..REQUESTS_PER_ROUND).map(|index| format!("beside/{index}"));
-        let inside = (0..REQUESTS_PER_ROUND).map(|index| format!("outer/{index}"));
-        let roots = inside.chain(["outer-2".to_owned(), "outer".to_owned()]).chain(beside);
-        let requests: Vec<ScanRequest> = roots.map(request).collect();
-        let rounds = rounds(&requests);
-        let of = |root: &str| {
-            let has = |round: &Vec<usize>| {
-                round.iter().any(|&index| *requests[index].root == *Path::new(root))
-            };
-            rounds.iter().position(has).unwrap()
-        };
-        assert_eq!(rounds.iter().map(Vec::len).sum::<usize>(), requests.len());
-        assert_eq!(rounds.len(), 3);
-        assert_eq!(of("beside/0"), of("beside/9"));
-        assert_eq!(of("outer"), of("outer/0"));
-        assert_eq!(of("outer"), of("outer/4095"));
-        assert_ne!(of("outer"), of("beside/0"));
-        let all = [request("x/y".to_owned()), request(".".to_owned()), requests[0].clone()];
-        assert_eq!(super::rounds(&all).len(), 1);
     }
 }

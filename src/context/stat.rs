@@ -21,6 +21,9 @@ pub(super) struct Stat {
     /// The time of the last change of content or metadata. Unlike `mtime`, no program can set it.
     pub(super) ctime: UnixNanos,
     pub(super) inode: u64,
+    /// The device of the file system. It may have another number after the next start of the machine, so it
+    /// is not stored.
+    pub(super) device: u64,
     /// The file type and the permissions, as in Unix.
     pub(super) mode: u32,
 }
@@ -29,7 +32,7 @@ pub(super) struct Stat {
 pub(super) const STAT_BYTES: usize = 36;
 
 impl Stat {
-    /// Encodes all fields, to be compared and stored.
+    /// Encodes all fields but the device, to be compared and stored.
     pub(super) fn to_bytes(self) -> [u8; STAT_BYTES] {
         let mut bytes = [0; STAT_BYTES];
         bytes[..8].copy_from_slice(&self.size.to_le_bytes());
@@ -60,6 +63,7 @@ impl Stat {
             mtime: time(meta.mtime(), meta.mtime_nsec()),
             ctime: time(meta.ctime(), meta.ctime_nsec()),
             inode: meta.ino(),
+            device: meta.dev(),
             mode: meta.mode(),
         }
     }
@@ -68,7 +72,7 @@ impl Stat {
     pub(super) fn of(meta: &Metadata) -> Self {
         let mtime = meta.modified().map_or(0, unix_nanos);
         let mode = if meta.is_dir() { 0o755 } else { 0o644 };
-        Self { size: meta.len(), mtime, ctime: 0, inode: 0, mode }
+        Self { size: meta.len(), mtime, ctime: 0, inode: 0, device: 0, mode }
     }
 }
 

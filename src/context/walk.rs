@@ -15,7 +15,6 @@ use super::cache::ScanCache;
 use super::dir::Dir;
 use super::error::{MAX_PROBLEMS, ScanProblem, unreadable};
 use super::files;
-use super::folders::{Folders, Listed};
 use super::ignore::ParentMatches;
 use super::lazy_dir::LazyDir;
 use super::listing::{ContextFolder, EntryKind, FolderListing};
@@ -23,6 +22,7 @@ use super::names::{FolderNames, ItemKind, SpecialKind};
 use super::path::{RelPath, lossy};
 use super::rules::{IgnoreRules, is_own};
 use super::selection::{FolderSelection, ReadSelection, SelectedFolder};
+use super::shared_listings::{FolderContent, SharedListings};
 use super::stat::Stat;
 
 /// A context that is ready to be walked.
@@ -50,13 +50,16 @@ pub(super) struct WalkResult {
 }
 
 /// Walks all contexts at once. The digests of the files that were read go to the cache.
-pub(super) fn walk<D: Dir>(contexts: &[PreparedContext], folders: &Folders<'_>) -> Vec<WalkResult> {
+pub(super) fn walk<D: Dir>(
+    contexts: &[PreparedContext],
+    listings: &SharedListings<'_>,
+) -> Vec<WalkResult> {
     let mut roots: HashMap<&OsStr, WalkRoot> = HashMap::new();
     for (index, context) in contexts.iter().enumerate() {
         roots.entry(context.real_root.as_os_str()).or_default().contexts.push(index);
     }
     let results = contexts.iter().map(|_| Mutex::default()).collect();
-    let walk: Walk<'_, '_, D> = Walk { contexts, roots, results, folders, dir: PhantomData };
+    let walk: Walk<'_, '_, D> = Walk { contexts, roots, results, listings, dir: PhantomData };
     // The walk through one context reaches the contexts inside it, unless an ignored folder is in
     // between: then these are walked in the next round.
     loop {
@@ -106,7 +109,7 @@ struct Walk<'w, 'b, D> {
     /// all of them are in canonical form.
     roots: HashMap<&'w OsStr, WalkRoot>,
     results: Vec<Mutex<WalkResult>>,
-    folders: &'w Folders<'b>,
+    listings: &'w SharedListings<'b>,
     dir: PhantomData<fn() -> D>,
 }
 
@@ -127,7 +130,7 @@ impl<'w, D: Dir> Walk<'w, '_, D> {
     fn folder<'s>(
         &'s self,
         scope: &Scope<'s>,
-        dir: LazyDir<D>,
+        mut dir: LazyDir<D>,
         stat: Option<Stat>,
         mut visits: Vec<Visit>,
     ) {
@@ -147,7 +150,7 @@ impl<'w, D: Dir> Walk<'w, '_, D> {
             };
             visits.extend(root.contexts.iter().map(visit));
         }
-        let listed = match self.folders.take(&dir, stat) {
+        let listed = match self.listings.take(&dir, stat) {
             Ok(listed) => listed,
             Err(error) => return self.report_unreadable(&visits, &error),
         };
@@ -163,16 +166,17 @@ impl<'w, D: Dir> Walk<'w, '_, D> {
         for (index, visits) in subvisits.iter().enumerate() {
             requested[index] |= !visits.is_empty();
         }
-        let Entries { kinds, failed, folders } =
-            Entries::read(&dir, &listed, &requested, self.folders.cache);
+        let Entries { kinds, failed, folder_stats } =
+            Entries::read(&dir, &listed, &requested, self.listings.cache);
         let listing = Arc::new(FolderListing { names: listed.names, kinds });
         for (visit, sent) in visits.into_iter().zip(sent) {
             self.finish(visit, sent, &listing, &failed);
         }
+        dir.release_parent();
         let dir = Arc::new(dir);
-        let mut folders = folders.into_iter().peekable();
+        let mut folder_stats = folder_stats.into_iter().peekable();
         for (index, visits) in subvisits.into_iter().enumerate() {
-            let stat = folders.next_if(|(of, _)| *of == index).map(|(_, stat)| stat);
+            let stat = folder_stats.next_if(|(of, _)| *of == index).map(|(_, stat)| stat);
             if listing.names.kind(index) != ItemKind::Dir {
                 continue;
             }
@@ -332,24 +336,25 @@ struct Entries {
     /// The index and the error of each that could not be read.
     failed: Vec<(usize, io::Error)>,
     /// The indexes and the metadata of the folders.
-    folders: Vec<(usize, Stat)>,
+    folder_stats: Vec<(usize, Stat)>,
 }
 
 impl Entries {
     fn read<D: Dir>(
         dir: &LazyDir<D>,
-        listed: &Listed<'_>,
+        listed: &FolderContent<'_>,
         requested: &[bool],
         cache: &ScanCache<'_>,
     ) -> Self {
         let names = &listed.names;
+        dir.open_for(requested.iter().filter(|requested| **requested).count());
         let mut files = files::hash(dir, listed, requested, cache).into_iter();
-        let (mut failed, mut folders) = (Vec::new(), Vec::new());
+        let (mut failed, mut folder_stats) = (Vec::new(), Vec::new());
         let kind = |(index, requested): (usize, &bool)| {
             let kind = match names.kind(index) {
                 _ if !requested => return None,
                 ItemKind::Dir => dir.stat(names.os(index)).map(|stat| {
-                    folders.push((index, stat));
+                    folder_stats.push((index, stat));
                     EntryKind::Dir { permissions: stat.permissions() }
                 }),
                 ItemKind::File => files.next()?,
@@ -362,6 +367,6 @@ impl Entries {
             kind.map_err(|error| failed.push((index, error))).ok()
         };
         let kinds = requested.iter().enumerate().map(kind).collect();
-        Self { kinds, failed, folders }
+        Self { kinds, failed, folder_stats }
     }
 }

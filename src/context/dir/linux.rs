@@ -29,6 +29,19 @@ const FOLDER: OFlags =
 const FILE: OFlags =
     OFlags::RDONLY.union(OFlags::NOFOLLOW).union(OFlags::NONBLOCK).union(OFlags::CLOEXEC);
 
+/// The numbers of file systems, as in `statfs(2)`: ext2 to ext4, XFS, Btrfs, ZFS, F2FS, bcachefs, tmpfs and
+/// overlayfs.
+const LOCAL_FILE_SYSTEMS: [rustix::fs::FsWord; 8] = [
+    0xEF53,
+    0x5846_5342,
+    0x9123_683E,
+    0x2FC1_2FC1,
+    0xF2F5_2010,
+    0xCA45_1A4E,
+    0x0102_1994,
+    0x794C_7630,
+];
+
 impl Dir for LinuxDir {
     #[expect(
         clippy::disallowed_methods,
@@ -76,6 +89,10 @@ impl Dir for LinuxDir {
         stat(CWD, path.as_os_str())
     }
 
+    fn keeps_folder_times(path: &Path) -> bool {
+        rustix::fs::statfs(path).is_ok_and(|fs| LOCAL_FILE_SYSTEMS.contains(&fs.f_type))
+    }
+
     fn stat(&self, name: &OsStr) -> io::Result<Stat> {
         stat(self.0.as_fd(), name)
     }
@@ -117,6 +134,7 @@ fn stat(folder: BorrowedFd<'_>, path: &OsStr) -> io::Result<Stat> {
         mtime: time(meta.stx_mtime.tv_sec, meta.stx_mtime.tv_nsec),
         ctime: time(meta.stx_ctime.tv_sec, meta.stx_ctime.tv_nsec),
         inode: meta.stx_ino,
+        device: rustix::fs::makedev(meta.stx_dev_major, meta.stx_dev_minor),
         mode: u32::from(meta.stx_mode),
     })
 }

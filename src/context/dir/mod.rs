@@ -39,6 +39,10 @@ pub(super) trait Dir: Sized + Send + Sync {
     /// Returns the metadata of a path whose folders are no links. If one of them is replaced by a link
     /// meanwhile, the metadata may be of another file.
     fn stat_at(path: &Path) -> io::Result<Stat>;
+    /// Returns true if the file system of a folder is known to change the folder's times whenever a name
+    /// is added or removed. FAT does not for its root, some file systems in user space never do, and those
+    /// of other machines tell it later.
+    fn keeps_folder_times(path: &Path) -> bool;
     /// Opens a subfolder.
     fn child(&self, name: &OsStr) -> io::Result<Self>;
     /// Returns all names, sorted.

@@ -27,6 +27,16 @@ impl Dir for PortableDir {
         Ok(Stat::of(&fs::symlink_metadata(path)?))
     }
 
+    #[cfg(target_os = "linux")]
+    fn keeps_folder_times(path: &Path) -> bool {
+        super::linux::LinuxDir::keeps_folder_times(path)
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn keeps_folder_times(_: &Path) -> bool {
+        false
+    }
+
     fn child(&self, name: &OsStr) -> io::Result<Self> {
         Self::at(&self.0.join(name))
     }
