@@ -1,4 +1,5 @@
-//! Removes the tags of deleted and moved images from the registry behind the server.
+//! Removes the tags of deleted and moved images from the registry behind the server, and restores those of
+//! cancelled builds.
 //!
 //! The state changes first, and notes in the same commit that the tag is to be removed
 //! ([`StateChange::Unpublish`]). The note stays until the registry has removed it. So the removal survives
@@ -12,8 +13,9 @@ use super::location::Location;
 use super::registry_images::RegistryImages;
 use super::state::StateChange;
 
-/// Delay before a failed removal is repeated.
+/// Delay before a failed attempt is repeated. It doubles each time, up to the maximum.
 const RETRY_DELAY: Duration = Duration::from_secs(30);
+const MAX_RETRY_DELAY: Duration = Duration::from_secs(3600);
 
 /// Resumes the removals that the server has not completed.
 pub(super) fn resume(app: &Arc<App>) {
@@ -36,8 +38,8 @@ pub(super) fn spawn(app: &Arc<App>, location: Location) {
     });
 }
 
-/// Removes the tag of a location whose build was cancelled: the engine may have pushed it already. The tag
-/// stays if an earlier build made an image there.
+/// Takes back what a cancelled build may have pushed: the tag gets the image of the last build that
+/// succeeded, or is removed if there is none.
 pub(super) fn cancelled(app: &Arc<App>, location: &Location) {
     // If the state cannot be written, the tag stays until the next build of the image.
     if app.store().commit(vec![StateChange::Unpublish(location.clone())]).is_ok() {
@@ -47,8 +49,10 @@ pub(super) fn cancelled(app: &Arc<App>, location: &Location) {
 
 async fn run(app: &App, location: &Location) {
     let Some(registry) = &app.registry else { return };
+    let mut delay = RETRY_DELAY;
     while !attempt(app, registry, location).await {
-        tokio::time::sleep(RETRY_DELAY).await;
+        tokio::time::sleep(delay).await;
+        delay = delay.saturating_mul(2).min(MAX_RETRY_DELAY);
     }
 }
 
@@ -61,10 +65,14 @@ async fn attempt(app: &App, registry: &RegistryImages, location: &Location) -> b
             return true;
         }
     }
-    // Meanwhile there may be a new image: then the tag is its own.
-    let is_taken = app.store().state().image(location).is_some();
+    let image = app.store().state().image(location).map(|image| image.content.digest);
     let is_shared = |digest| app.store().state().has_digest_beside(location, digest);
-    // A registry that does not delete keeps the image. To ask it again would not help.
-    let is_done = is_taken || registry.remove(location, is_shared).await.is_ok();
+    let is_done = match image {
+        // There is an image, earlier or new: the tag is its own.
+        Some(Some(digest)) => registry.retag(location, digest, location).await.is_ok(),
+        Some(None) => true,
+        // A registry that does not delete keeps the image. To ask it again would not help.
+        None => registry.remove(location, is_shared).await.is_ok(),
+    };
     is_done && app.store().commit(vec![StateChange::Unpublished(location.clone())]).is_ok()
 }

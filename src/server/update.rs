@@ -1,5 +1,6 @@
 //! `PATCH /images`: renames, moves and visibility of images.
 
+use std::panic::resume_unwind;
 use std::sync::Arc;
 
 use axum::http::StatusCode;
@@ -54,11 +55,12 @@ pub(super) async fn update(app: &Arc<App>, payload: &[u8]) -> Result<Response, R
     for update in request.updates {
         let source = update.source.clone();
         let update = without_registry(app, update);
-        let planned = match &mut copy {
-            Some(copy) => plan(app, copy, &update).inspect(|planned| {
+        let planned = if let Some(copy) = &mut copy {
+            plan(app, copy, &update).inspect(|planned| {
                 planned.changes.iter().cloned().for_each(|change| copy.apply(change));
-            }),
-            None => make(app, &update).await?,
+            })
+        } else {
+            make_in_task(app, update).await?
         };
         let result = match planned {
             Ok(PlannedUpdate { before, after, .. }) => {
@@ -78,6 +80,23 @@ pub(super) async fn update(app: &Arc<App>, payload: &[u8]) -> Result<Response, R
     let success = results.iter().all(|result| result.success);
     let answer = UpdateImagesResponse { success, dry_run: request.dry_run, results };
     reply(StatusCode::OK, &answer)
+}
+
+/// Makes an update in a task of its own, which does not end with the request: half of a move must not wait
+/// for the next start.
+async fn make_in_task(
+    app: &Arc<App>,
+    update: ImageUpdate,
+) -> Result<Result<PlannedUpdate, UpdateError>, Refusal> {
+    let task = app.tasks.spawn({
+        let app = Arc::clone(app);
+        async move {
+            let made = app.stopping.run_until_cancelled(make(&app, &update)).await;
+            let stops = "the server stops; send the update again";
+            made.ok_or_else(|| Refusal::detail(StatusCode::SERVICE_UNAVAILABLE, stops))?
+        }
+    });
+    task.await.unwrap_or_else(|error| resume_unwind(error.into_panic()))
 }
 
 /// Makes an update.

@@ -1,6 +1,8 @@
 //! Builds that are cut off: by a deletion, a stop or a crash of the server. Nothing is left running or
 //! mounted, and the next server finishes them.
 
+use std::time::Duration;
+
 use imgplan::test_support::server::ServerConfig;
 use serde_json::{Value, json};
 
@@ -109,6 +111,34 @@ async fn a_pushed_image_is_not_built_again() {
         assert_eq!(ended["status"], status, "{ended}");
         assert!(!record.exists(), "the record is needed no longer");
     }
+    service.server.stop().await.unwrap();
+}
+
+/// A build that is cancelled after its push: the tag is that of the build before it again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cancelled_build_leaves_the_tag_of_the_one_before() {
+    let Some(registry) = programs() else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let config = |build_time| {
+        let state = Some(dir.path().to_owned());
+        ServerConfig { state, build_time, engine: config(&registry), ..ServerConfig::default() }
+    };
+    let service = Service::start(config(Duration::ZERO)).await;
+    assert_eq!(service.push("app").await["status"], "COMPLETED");
+    service.server.stop().await.unwrap();
+    let image = format!("{}/prime/local/app:v1", registry.address);
+    let before = registry.digest_of(&image);
+    // Pushes, and does not end.
+    let service = Service::start(config(Duration::from_secs(3600))).await;
+    let build = service.initiate(json!({ "image_name": "app", "image_tag": "v1" })).await;
+    let id = build["build_id"].as_str().unwrap();
+    let context = archive(&[("Dockerfile", "FROM scratch\nLABEL a=b\n")]);
+    assert_eq!(service.put(build["upload_url"].as_str().unwrap(), context).await, 200);
+    let started = json!({ "context_uploaded": true });
+    assert_eq!(service.post(&format!("/images/build/{id}/start"), started).await.0, 200);
+    wait_until("the image is pushed", || registry.digest_of(&image) != before);
+    assert_eq!(service.post(&format!("/images/build/{id}/cancel"), json!({})).await.0, 200);
+    wait_until("the tag is as before", || registry.digest_of(&image) == before);
     service.server.stop().await.unwrap();
 }
 
