@@ -4,7 +4,8 @@
 #
 #   tests/prime/check-0.18.0.sh http://127.0.0.1:PORT [TOKEN]
 #
-# Needs `prime` on the PATH. Takes about a minute, most of it to start Python a hundred times.
+# Needs `prime` on the PATH. Takes about a minute, because the client polls its bulk builds every ten
+# seconds.
 
 # shellcheck source-path=SCRIPTDIR
 . "$(dirname "$0")/lib.sh"

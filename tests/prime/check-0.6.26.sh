@@ -4,7 +4,8 @@
 #
 #   tests/prime/check-0.6.26.sh http://127.0.0.1:PORT [TOKEN] [2026-08|2026-11]
 #
-# Needs `prime` on the PATH. Takes about a minute, most of it to start Python a hundred times.
+# Needs `prime` on the PATH. Takes about a minute, because the client polls its bulk builds every ten
+# seconds.
 
 # shellcheck source-path=SCRIPTDIR
 . "$(dirname "$0")/lib.sh"

@@ -14,17 +14,18 @@ team=""
 run="chk$$"
 steps=0
 
+steps_folder=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 work=$(mktemp -d)
-trap 'kill $(jobs -p) 2>/dev/null || true; rm -rf "$work"' EXIT
+finish() {
+    # shellcheck disable=SC2046 # several numbers
+    kill $(jobs -p) 2>/dev/null || true
+    exec 3>&-
+    wait 2>/dev/null || true
+    rm -rf "$work"
+}
+trap finish EXIT
 cd "$work"
 mkdir home
-
-# Of the caller's environment, only the PATH: no account of theirs may be touched.
-client() {
-    env -i PATH="$PATH" HOME="$PWD/home" TERM=dumb NO_COLOR=1 COLUMNS=200 LC_ALL=C.UTF-8 \
-        PRIME_DISABLE_VERSION_CHECK=1 PRIME_API_BASE_URL="$url" PRIME_API_KEY="$token" \
-        PRIME_TEAM_ID="$team" prime "$@"
-}
 
 fail() {
     printf 'FAILED: %s\n' "$1" >&2
@@ -32,11 +33,33 @@ fail() {
     exit 1
 }
 
-# A step: run the client, and compare its exit code. Its output is left in ./out.
+# Starts the program that runs the client. Of the caller's environment, it gets only the PATH: no account
+# of theirs may be touched.
+prime=$(command -v prime)
+# Of the first line, or of the second if its path is too long for the first.
+python=$(head -n 2 "$prime" | grep -om 1 '/[^"]*python[0-9.]*' || true)
+[ -x "$python" ] || fail "$prime is not a script that names its Python"
+exec 3> >(exec env -i PATH="$PATH" HOME="$PWD/home" TERM=dumb NO_COLOR=1 COLUMNS=200 LC_ALL=C.UTF-8 \
+    PRIME_DISABLE_VERSION_CHECK=1 PRIME_API_BASE_URL="$url" PRIME_API_KEY="$token" \
+    "$python" "$steps_folder/client.py" "$prime")
+calls=$!
+
+# Runs the client, and returns its exit code. Its output is left in ./out.
+client() {
+    local IFS=$'\t' code=
+    [ -p code ] || mkfifo code
+    printf '%s\n' "$PWD"$'\t'"$team"$'\t'"$*" >&3
+    until read -t 5 -r code; do
+        kill -0 "$calls" 2>/dev/null || fail "the program that runs the client has ended"
+    done <>code
+    return "$code"
+}
+
+# A step: run the client, and compare its exit code.
 expect() {
     local code=$1 got=0
     shift
-    client "$@" >out 2>&1 </dev/null || got=$?
+    client "$@" || got=$?
     [ "$got" = "$code" ] || fail "prime $* exited with $got and not with $code"
     steps=$((steps + 1))
 }
@@ -47,7 +70,7 @@ silent_about() { ! grep -qF -- "$1" out || fail "the output has \`$1\`"; }
 # One field of the first row that the listing has for a search. The listing is printed with one
 # field a line.
 field() {
-    client images list --output json --search "$1" "${@:3}" >out 2>&1 ||
+    client images list --output json --search "$1" "${@:3}" ||
         fail "prime images list --search $1 failed"
     sed -n "s/^ *\"$2\": \(.*[^,]\),\{0,1\}$/\1/p" out | head -n 1 | tr -d '"'
 }
