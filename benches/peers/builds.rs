@@ -2,12 +2,11 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::{Child, Command};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::Bench;
-use crate::measure::{Done, Failed, imgplan, median, run, verdict};
+use crate::measure::{Done, Failed, median, run, verdict};
+use crate::service::{Service, remove};
 use crate::support::contexts;
 
 const BUILDS: usize = 100;
@@ -33,40 +32,11 @@ pub(crate) fn builds(bench: &Bench) -> Done {
 
 /// Applies everything to a new server, and returns the duration.
 fn seconds(dir: &Path) -> Result<f64, Failed> {
-    for left in ["imgplan.lock", "url"] {
-        if dir.join(left).exists() {
-            fs::remove_file(dir.join(left))?;
-        }
-    }
+    remove(&dir.join("imgplan.lock"))?;
     let time = format!("{BUILD_SECONDS}s");
-    let serve = ["serve", "--listen", "127.0.0.1:0", "--url-file", "url", "--build-time", &time];
-    let _server = Server(imgplan(dir, &serve).spawn()?);
-    let url = url(&dir.join("url"))?;
-    let mut apply: Command = imgplan(dir, &["apply", "--auto-approve", "--quiet"]);
-    apply.env("PRIME_API_BASE_URL", url.trim()).env("PRIME_API_KEY", "bench");
+    let service = Service::start(dir, "127.0.0.1:0", &["--build-time", &time])?;
+    let mut apply = service.apply();
     let began = Instant::now();
     run(&mut apply)?;
     Ok(began.elapsed().as_secs_f64())
-}
-
-/// Waits until the server listens, and returns its URL.
-fn url(file: &Path) -> Result<String, Failed> {
-    for _ in 0..500 {
-        match fs::read_to_string(file) {
-            Ok(url) if !url.is_empty() => return Ok(url),
-            _ => thread::sleep(Duration::from_millis(20)),
-        }
-    }
-    Err("the server does not listen".into())
-}
-
-/// A server, which ends with this value.
-struct Server(Child);
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        // Fails only if it has ended.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
 }

@@ -14,8 +14,11 @@ mod costs;
 mod floor;
 mod measure;
 mod mirrors;
+mod own;
 mod pack;
 mod plans;
+mod registry;
+mod service;
 #[path = "../support/mod.rs"]
 mod support;
 mod tasks;
@@ -41,7 +44,8 @@ Comparisons, all of them by default:
   expand  the same for 5,000 mirrors of a list and 1,000 folders that were found
   tasks   time and memory of a plan with nothing to do, 45,857 found folders of 4 files
   builds  an apply of 100 builds of 5 s
-  mirrors an image of 500 MB from one registry to another, against skopeo
+  own     an apply of 12 builds to an own service, against a loop of buildah bud and buildah push
+  mirrors an image of 500 MB from one registry to another, against skopeo copy and skopeo sync
 
 Options:
   --runs N      runs of each, after one that is not counted [default: 9]
@@ -53,7 +57,7 @@ TMPDIR says where the files go: about 2 GB, and 6 GB for `memory`.";
 /// The name, description and function of a comparison.
 type Comparison = (&'static str, &'static str, fn(&Bench) -> Done);
 
-const COMPARISONS: [Comparison; 10] = [
+const COMPARISONS: [Comparison; 11] = [
     ("plan", "a plan with nothing to do, against git status", plans::plan),
     ("floor", "a plan with nothing to do, against the floor", plans::floor),
     ("cold", "a plan without the stat cache, against b3sum", plans::cold),
@@ -63,6 +67,7 @@ const COMPARISONS: [Comparison; 10] = [
     ("expand", "planning what a list and a pattern stand for", costs::expanded),
     ("tasks", "a plan with nothing to do of 45,857 small contexts", tasks::tasks),
     ("builds", "100 builds of 5 s, against the duration of one", builds::builds),
+    ("own", "12 builds of one RUN each, against a loop of buildah", own::own),
     ("mirrors", "copying 500 MB between registries, against skopeo", mirrors::mirrors),
 ];
 

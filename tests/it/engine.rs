@@ -3,18 +3,21 @@
 //! skopeo busybox-static`.
 
 mod builds;
+mod clients;
 mod contained;
 mod ends;
+mod example;
 mod names;
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::path::Path;
 use std::process::Command;
 
 use imgplan::test_support::server::{EngineConfig, EngineKind, PushRegistry, ServerConfig};
 use serde_json::Value;
+use tempfile::TempDir;
 
-use crate::support::{Registry, TestEnv};
+use crate::support::{KEY, Registry, Running, TestEnv, wait_until};
 
 /// A Dockerfile with `BusyBox` and nothing else. `RUN` needs no shell: `["/bin/busybox", "sh", ...]`.
 const BASE: &str = "FROM scratch\nCOPY busybox /bin/busybox\nRUN [\"/bin/busybox\", \"--install\", \"-s\", \"/bin\"]\n";
@@ -70,6 +73,62 @@ impl EngineEnv {
     pub(crate) fn layers(&self, image: &str) -> Vec<String> {
         layers(&self.registry.inspect("--raw", &self.reference(image)))
     }
+}
+
+/// Buildah with a store of its own, as a person uses it.
+pub(crate) struct DirectBuildah(TempDir);
+
+impl DirectBuildah {
+    pub(crate) fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    /// Builds in a folder, with the timestamps of the server's builds.
+    pub(crate) fn bud(&self, folder: &Path, arguments: &[&str]) {
+        let always = ["bud", "--isolation", "oci", "--runtime", "runc", "--timestamp", "0"];
+        let always = [&always[..], &["--tls-verify=false", "--layers"]].concat();
+        self.run(folder, &[&always, arguments].concat());
+    }
+
+    /// Runs Buildah in a folder, and returns its output.
+    pub(crate) fn run(&self, folder: &Path, arguments: &[&str]) -> String {
+        let dir = self.0.path();
+        let mut command = Command::new("buildah");
+        command.args(["--storage-driver", "overlay", "--root"]).arg(dir.join("store"));
+        command.arg("--runroot").arg(dir.join("run")).args(arguments);
+        let output = command.env("HOME", dir).current_dir(folder).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    }
+}
+
+/// Returns a port that is free now.
+pub(crate) fn free_port() -> u16 {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+/// Starts `imgplan serve` with the engine and the folder `state`, and waits until it listens.
+pub(crate) fn serve(env: &TestEnv, registry: &str, port: u16) -> Running {
+    let listen = format!("127.0.0.1:{port}");
+    let args = ["serve", "--engine", "buildah", "--registry", registry, "--state", "state"];
+    let args = args.into_iter().chain(["--listen", &listen, "--url-file", "url", "--token", KEY]);
+    let _ = std::fs::remove_file(env.path("url"));
+    let mut running = env.call(args.collect::<Vec<_>>()).start();
+    wait_until("the server listens", || env.exists("url") || running.has_ended());
+    running
+}
+
+/// Returns everything in the layers of an image, as text.
+pub(crate) fn content(registry: &Registry, reference: &str) -> String {
+    let dir = tempfile::tempdir().unwrap();
+    registry.pull(reference, dir.path());
+    let mut content = Vec::new();
+    for blob in std::fs::read_dir(dir.path()).unwrap() {
+        let blob = std::fs::File::open(blob.unwrap().path()).unwrap();
+        // Manifest and configuration are not compressed.
+        let _ = flate2::read::MultiGzDecoder::new(blob).read_to_end(&mut content);
+    }
+    String::from_utf8_lossy(&content).into_owned()
 }
 
 /// Returns a manifest with one image.

@@ -43,7 +43,7 @@ fn fill(registry: &Registry) -> SourceImages {
 }
 
 /// Pushes an image of one platform with this content. Returns its manifest.
-fn push(registry: &Registry, image: &str, platform: &str, content: &str) -> Value {
+pub(crate) fn push(registry: &Registry, image: &str, platform: &str, content: &str) -> Value {
     let name = image.replace([':', '/'], "-");
     let mut layout = registry.layout(&name);
     let manifest = layout.image(platform, content);

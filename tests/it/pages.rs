@@ -10,9 +10,14 @@
 //!   names `examples/` starts in a new folder with a copy of the repository's examples.
 //! - A `yaml` block that begins with `version:` is a valid manifest.
 //! - Text in backquotes that begins with `imgplan ` is a command that exists.
+//! - What a command exports is there for the next ones, and what it starts with `&` runs until the end of
+//!   the page.
 
 mod blocks;
+#[cfg(target_os = "linux")]
+mod own_service;
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::LazyLock;
@@ -24,6 +29,9 @@ use self::blocks::{Block, Step, blocks, matches, spans};
 use super::schema::{complaints, validator};
 use super::support::{TestEnv, copy, wait_until};
 
+/// The page that needs an engine and a registry.
+const OWN_SERVICE: &str = "docs/src/guide/own-service.md";
+
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
@@ -33,6 +41,8 @@ fn pages() -> Vec<PathBuf> {
     let mut pages = vec![root().join("README.md"), root().join("docs/src/introduction.md")];
     let guide = std::fs::read_dir(root().join("docs/src/guide")).unwrap();
     pages.extend(guide.map(|entry| entry.unwrap().path()));
+    // Has a test of its own, because it needs programs that may be missing.
+    pages.retain(|page| !page.ends_with(OWN_SERVICE));
     pages.sort();
     pages
 }
@@ -51,8 +61,12 @@ fn every_command_of_the_readme_and_the_guide_does_what_the_page_says() {
 
 /// Everything on a page that is not true, with its line.
 fn check(page: &str, text: &str) -> Vec<String> {
+    check_in(Shell::new(), page, text)
+}
+
+/// The same for a reader who begins in a shell.
+fn check_in(mut shell: Shell, page: &str, text: &str) -> Vec<String> {
     let mut problems = Vec::new();
-    let mut shell = Shell::new();
     for block in blocks(text) {
         match block.language.as_str() {
             "console" | "sh" => {
@@ -99,10 +113,19 @@ fn manifest(page: &str, block: &Block) -> Option<String> {
     (!problems.is_empty()).then(|| format!("{page}:{}: not a manifest:\n{problems}", block.line()))
 }
 
+/// A function that returns what is wrong with a command.
+type CommandCheck = fn(&str) -> Option<String>;
+
 /// A reader who types the commands of a page.
 struct Shell {
     env: TestEnv,
     dir: PathBuf,
+    /// Addresses of the page, and those that are used instead.
+    addresses: Vec<(String, String)>,
+    /// Commands that are not run, by their beginning, and the check that is made instead.
+    replaced: Vec<(&'static str, CommandCheck)>,
+    /// Further environment variables.
+    vars: Vec<(&'static str, OsString)>,
 }
 
 struct Outcome {
@@ -115,7 +138,16 @@ impl Shell {
     fn new() -> Self {
         let env = TestEnv::at("http://127.0.0.1:9");
         let dir = env.path("");
-        Self { env, dir }
+        let (addresses, replaced, vars) = (Vec::new(), Vec::new(), Vec::new());
+        let programs = env.home().join("bin");
+        std::fs::create_dir(&programs).unwrap();
+        // A file, so that a process that a reader starts with `&` is the program itself.
+        let (program, name) = (env!("CARGO_BIN_EXE_imgplan"), "imgplan");
+        #[cfg(unix)]
+        std::os::unix::fs::symlink(program, programs.join(name)).unwrap();
+        #[cfg(not(unix))]
+        std::fs::copy(program, programs.join(name).with_extension("exe")).unwrap();
+        Self { env, dir, addresses, replaced, vars }
     }
 
     /// Starts in a folder that holds a copy of the repository's examples.
@@ -145,6 +177,10 @@ impl Shell {
         if command == "cargo install --path ." {
             return None;
         }
+        let replaced = self.replaced.iter().find(|(beginning, _)| command.starts_with(beginning));
+        if let Some((_, check)) = replaced {
+            return check(command);
+        }
         if command.starts_with("imgplan serve") {
             return self.serve(command);
         }
@@ -158,29 +194,39 @@ impl Shell {
     }
 
     /// Runs a command line, both output streams in one. The next one starts in the folder in which
-    /// it ended.
+    /// it ended, with the variables that it exported.
     fn run(&mut self, command: &str) -> Outcome {
-        let folder = self.env.home().join("pwd");
-        let command =
-            format!("{{ {command}\n}}; code=$?; pwd > '{}'; exit $code", folder.display());
+        let used = |text: String, (shown, used): &(String, String)| text.replace(shown, used);
+        let command = self.addresses.iter().fold(command.to_owned(), used);
+        let [folder, vars, jobs] = ["pwd", "vars", "jobs"].map(|name| self.env.home().join(name));
+        let (vars, jobs) = (vars.display(), jobs.display());
+        let command = format!(
+            "! [ -e '{vars}' ] || . '{vars}'\n{{ {command}\n}}; code=$?; pwd > '{}'; \
+             export -p > '{vars}'; [ -z \"$!\" ] || echo $! >> '{jobs}'; exit $code",
+            folder.display()
+        );
         let output = self.shell(&command).output().unwrap();
         if let Ok(dir) = std::fs::read_to_string(folder) {
             self.dir = PathBuf::from(dir.trim_end());
         }
         let text = String::from_utf8(output.stdout).unwrap();
-        Outcome { text: text.trim_end().to_owned(), code: output.status.code() }
+        let shown = |text: String, (shown, used): &(String, String)| text.replace(used, shown);
+        let text = self.addresses.iter().fold(text.trim_end().to_owned(), shown);
+        Outcome { text, code: output.status.code() }
     }
 
     fn shell(&self, command: &str) -> Command {
         // `imgplan` and `cargo run --release --` are the program under test.
-        let program = env!("CARGO_BIN_EXE_imgplan");
         let cargo =
             r#"cargo() { [ "$1 $2 $3" = "run --release --" ] && shift 3 && imgplan "$@"; }"#;
-        let script = format!("exec 2>&1\nimgplan() {{ '{program}' \"$@\"; }}\n{cargo}\n{command}");
         let mut shell = Command::new("sh");
-        shell.arg("-c").arg(script).current_dir(&self.dir).stdin(Stdio::null());
-        shell.env_clear().env("PATH", std::env::var("PATH").unwrap_or_default());
+        shell.arg("-c").arg(format!("exec 2>&1\n{cargo}\n{command}"));
+        shell.current_dir(&self.dir).stdin(Stdio::null());
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let path = std::iter::once(self.env.home().join("bin")).chain(std::env::split_paths(&path));
+        shell.env_clear().env("PATH", std::env::join_paths(path).unwrap());
         shell.env("HOME", self.env.home());
+        shell.envs(self.vars.iter().map(|(name, value)| (name, value)));
         shell
     }
 
@@ -203,6 +249,16 @@ impl Shell {
         let _ = child.kill();
         let output = child.wait_with_output().unwrap();
         ended.map(|status| format!("{status}\n{}", String::from_utf8_lossy(&output.stdout)))
+    }
+}
+
+impl Drop for Shell {
+    fn drop(&mut self) {
+        let jobs = std::fs::read_to_string(self.env.home().join("jobs")).unwrap_or_default();
+        for job in jobs.lines() {
+            // Fails for one that has ended.
+            let _ = Command::new("kill").arg(job).stderr(Stdio::null()).status();
+        }
     }
 }
 

@@ -10,14 +10,14 @@ use std::process::Command;
 use super::support::{TestEnv, wait_until};
 
 /// A version of the client. The output of another version may differ.
-struct Client {
-    version: &'static str,
+pub(crate) struct Client {
+    pub(crate) version: &'static str,
     /// Environment variable with its folder.
     variable: &'static str,
 }
 
-const AUGUST: Client = Client { version: "0.6.26", variable: "IMGPLAN_PRIME" };
-const OCTOBER: Client = Client { version: "0.18.0", variable: "IMGPLAN_PRIME_NEW" };
+pub(crate) const AUGUST: Client = Client { version: "0.6.26", variable: "IMGPLAN_PRIME" };
+pub(crate) const OCTOBER: Client = Client { version: "0.18.0", variable: "IMGPLAN_PRIME_NEW" };
 
 #[test]
 fn the_client_of_august_works_with_the_api_of_august() {
@@ -61,7 +61,7 @@ impl Client {
     }
 
     /// Returns a `PATH` with the client, or `None` if it is not installed.
-    fn path(&self) -> Option<OsString> {
+    pub(crate) fn path(&self) -> Option<OsString> {
         let Self { version: expected, variable } = self;
         let path = std::env::var_os("PATH").unwrap_or_default();
         let configured = std::env::var_os(variable).filter(|dir| !dir.is_empty());

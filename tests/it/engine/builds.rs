@@ -1,10 +1,8 @@
 //! Builds that succeed or fail by themselves.
 
-use std::process::Command;
-
 use imgplan::test_support::base::name::Platform;
 
-use super::{BASE, EngineEnv, layers, manifest};
+use super::{BASE, DirectBuildah, EngineEnv, layers, manifest};
 
 /// A base and three children; each child has a file and a command.
 fn family(engine: &EngineEnv) {
@@ -18,22 +16,12 @@ fn family(engine: &EngineEnv) {
 
 /// Builds a context with Buildah alone, and returns the digests of the layers.
 fn direct(engine: &EngineEnv, name: &str) -> Vec<String> {
-    let dir = tempfile::tempdir().unwrap();
-    let buildah = |arguments: &[&str]| {
-        let mut command = Command::new("buildah");
-        command.args(["--storage-driver", "overlay", "--root"]).arg(dir.path().join("store"));
-        command.arg("--runroot").arg(dir.path().join("run")).args(arguments);
-        command.env("HOME", dir.path()).current_dir(engine.env.path(name));
-        let output = command.output().unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    };
+    let buildah = DirectBuildah::new();
+    let folder = engine.env.path(name);
     let base = format!("base:v1=docker-image://{}", engine.reference("base:v1"));
-    let mut arguments = vec!["bud", "--isolation", "oci", "--runtime", "runc", "--timestamp", "0"];
-    arguments.extend(["--tls-verify=false", "--layers", "--build-context", &base]);
-    arguments.extend(["-t", "direct", "."]);
-    buildah(&arguments);
+    buildah.bud(&folder, &["--build-context", &base, "-t", "direct", "."]);
     let target = format!("docker://{}/direct:{name}", engine.registry.address);
-    buildah(&["push", "--tls-verify=false", "direct", &target]);
+    buildah.run(&folder, &["push", "--tls-verify=false", "direct", &target]);
     let image = format!("{}/direct:{name}", engine.registry.address);
     layers(&engine.registry.inspect("--raw", &image))
 }

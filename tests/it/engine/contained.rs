@@ -5,7 +5,7 @@ use std::io::Read;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use super::{BASE, EngineEnv};
+use super::{BASE, EngineEnv, content};
 
 /// Returns what the server says of its limits.
 fn is_enforced(engine: &EngineEnv, limit: &str) -> bool {
@@ -46,25 +46,12 @@ fn secrets_of_the_server_are_not_visible() {
     engine.context("reader", &dockerfile);
     engine.env.write("imgplan.yaml", super::one_image("reader"));
     engine.env.apply();
-    let seen = content(&engine, "reader:v1");
+    let seen = content(&engine.registry, &engine.reference("reader:v1"));
     assert!(seen.contains("HOSTNAME="), "the command has read its environment");
 
     for secret in ["dXNlcjpwYXNz", "password-marker", crate::support::KEY, "the-port-is-visible"] {
         assert!(!seen.contains(secret), "{secret} is visible to a command");
     }
-}
-
-/// Returns everything in the layers of an image, as text.
-fn content(engine: &EngineEnv, image: &str) -> String {
-    let dir = tempfile::tempdir().unwrap();
-    engine.registry.pull(&engine.reference(image), dir.path());
-    let mut content = Vec::new();
-    for blob in std::fs::read_dir(dir.path().join("blobs/sha256")).unwrap() {
-        let blob = std::fs::File::open(blob.unwrap().path()).unwrap();
-        // Manifest and configuration are not compressed.
-        let _ = flate2::read::MultiGzDecoder::new(blob).read_to_end(&mut content);
-    }
-    String::from_utf8_lossy(&content).into_owned()
 }
 
 #[test]
@@ -141,7 +128,7 @@ fn caches_and_unneeded_stages_do_no_harm() {
         engine.env.write("imgplan.yaml", super::one_image(name));
         engine.env.apply();
     }
-    assert!(content(&engine, "second:v1").contains("kept"));
+    assert!(content(&engine.registry, &engine.reference("second:v1")).contains("kept"));
 }
 
 #[test]

@@ -6,9 +6,9 @@ use std::time::Duration;
 use imgplan::test_support::server::ServerConfig;
 use serde_json::{Value, json};
 
-use super::{BASE, EngineEnv, config, leftovers, manifest, one_image, programs};
+use super::{BASE, EngineEnv, config, free_port, leftovers, manifest, one_image, programs, serve};
 use crate::server::{Service, archive};
-use crate::support::{KEY, TestEnv, wait_until};
+use crate::support::{TestEnv, wait_until};
 
 #[test]
 fn a_deleted_build_leaves_nothing() {
@@ -27,17 +27,6 @@ fn a_deleted_build_leaves_nothing() {
     engine.env.apply();
 }
 
-/// Starts `imgplan serve` with the engine.
-fn serve(env: &TestEnv, registry: &str, port: u16) -> crate::support::Running {
-    let listen = format!("127.0.0.1:{port}");
-    let args = ["serve", "--engine", "buildah", "--registry", registry, "--state", "state"];
-    let args = args.into_iter().chain(["--listen", &listen, "--url-file", "url", "--token", KEY]);
-    let _ = std::fs::remove_file(env.path("url"));
-    let running = env.call(args.collect::<Vec<_>>()).start();
-    wait_until("the server listens", || env.exists("url"));
-    running
-}
-
 #[test]
 fn a_killed_server_leaves_nothing_and_its_successor_finishes() {
     cut_off("KILL", "3.0421");
@@ -52,7 +41,7 @@ fn a_stopped_server_leaves_nothing_and_its_successor_finishes() {
 fn cut_off(signal: &str, seconds: &str) {
     let Some(registry) = programs() else { return };
     let mut env = TestEnv::at("http://127.0.0.1:9");
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let port = free_port();
     let server = serve(&env, &registry.address, port);
     env.set("PRIME_API_BASE_URL", &format!("http://127.0.0.1:{port}"));
     wait_until("the engine is named", || server.has_said("Engine: buildah, pushes to "));

@@ -34,7 +34,7 @@ pub(crate) use self::inside::{CrashPoint, ProcessResult, Simulation};
 pub(crate) use self::output::Output;
 pub(crate) use self::process::{Call, Running};
 #[cfg(target_os = "linux")]
-pub(crate) use self::registry::{REGISTRY_USER, Registry, digest};
+pub(crate) use self::registry::{PulledImage, REGISTRY_USER, Registry, digest};
 pub(crate) use self::scripted::{Answer, Scripted, completed};
 pub(crate) use self::three::{THREE, write_three};
 

@@ -189,12 +189,6 @@ impl Registry {
         };
         command.args(options).arg(format!("oci:{}:{name}", layout.dir.display()));
         command.arg(format!("docker://{}/{image}", self.address));
-        let output = command.output().unwrap();
-        let stderr = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{command:?}: {stderr}");
-        command.args(["copy", "--all", "--quiet", "--dest-tls-verify=false", "--dest-no-creds"]);
-        command.args(options).arg(format!("oci:{}:{name}", layout.dir.display()));
-        command.arg(format!("docker://{}/{image}", self.address));
         run(command);
     }
 
@@ -222,12 +216,17 @@ impl Registry {
         run(command);
     }
 
-    /// Pulls an image into a layout of its own.
-    pub(crate) fn pull(&self, image: &str, to: &Path) {
+    /// Pulls an image as it is into a folder: `manifest.json`, and a file for each blob.
+    pub(crate) fn pull(&self, image: &str, to: &Path) -> PulledImage {
         let mut command = self.skopeo_command();
         command.args(["copy", "--quiet", "--src-tls-verify=false", "--src-no-creds"]);
-        command.arg(format!("docker://{image}")).arg(format!("oci:{}:it", to.display()));
+        command.arg(format!("docker://{image}")).arg(format!("dir:{}", to.display()));
         run(command);
+        let read = |file: &str| serde_json::from_slice(&fs::read(to.join(file)).unwrap()).unwrap();
+        let manifest: Value = read("manifest.json");
+        let digest = manifest["config"]["digest"].as_str().unwrap();
+        let config = read(digest.strip_prefix("sha256:").unwrap());
+        PulledImage { manifest, config }
     }
 
     fn skopeo_command(&self) -> Command {
@@ -255,6 +254,12 @@ impl Drop for Registry {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// An image that was pulled.
+pub(crate) struct PulledImage {
+    pub(crate) manifest: Value,
+    pub(crate) config: Value,
 }
 
 /// An OCI image layout: a folder of blobs, some with names.

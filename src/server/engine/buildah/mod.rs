@@ -3,6 +3,7 @@
 //! A build has a slot to itself: a folder with a store for each platform. Its processes are in a
 //! namespace that ends with the server, and in a cgroup where that is possible.
 
+mod description;
 mod failure;
 mod finished;
 mod launch;
@@ -207,10 +208,10 @@ impl BuildahEngine {
         let parsed = destination.parse::<RegistryRef>();
         parsed.map_err(|error| format!("no registry takes the image: {error}"))?;
         steps.check_downloads(checked)?;
-        steps.write_dockerfile(checked)?;
+        let own_format = steps.write_dockerfile(checked)?;
         steps.check_run(checked, &self.capabilities.architectures)?;
-        steps.pull_bases(&checked.bases).await?;
-        steps.build(&checked.bases).await?;
+        let inherited_format = steps.pull_bases(&checked.bases).await?;
+        steps.build(&checked.bases, own_format.max(inherited_format)).await?;
         // It may have grown since the last measurement.
         if steps.slot.disk_bytes().await > self.slot_bytes {
             let reason = self.too_large();

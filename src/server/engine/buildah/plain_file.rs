@@ -65,6 +65,13 @@ pub(super) fn plain_file(
     Ok(plain)
 }
 
+/// True if a file for Buildah sets something that only Docker's image format has. In the format of OCI,
+/// Buildah leaves it out: a `RUN` after `SHELL` runs in `/bin/sh`, and a trigger never runs.
+pub(super) fn needs_docker_format(plain: &str) -> bool {
+    let keywords = ["SHELL", "HEALTHCHECK", "ONBUILD"];
+    plain.lines().any(|line| line.split(' ').next().is_some_and(|word| keywords.contains(&word)))
+}
+
 /// True if a trigger downloads with `ADD`, where that is refused. In doubt, it does: a variable may have
 /// any value.
 pub(super) fn downloads(trigger: &str, network: BuildNetwork) -> bool {
@@ -189,6 +196,19 @@ mod tests {
         let file = Dockerfile::parse(text).unwrap();
         let stages = file.plain_instructions().iter().filter(|(_, i)| i.keyword == "FROM").count();
         plain_file(&file, &BTreeSet::from([stages - 1]), BuildNetwork::None)
+    }
+
+    #[test]
+    fn the_format_follows_the_instructions() {
+        for (text, expected) in [
+            ("FROM a\nRUN echo SHELL\nLABEL SHELL=x\n", false),
+            ("FROM a\nshell [\"/bin/bash\", \"-c\"]\n", true),
+            ("FROM a\nHEALTHCHECK NONE\n", true),
+            ("FROM a\nONBUILD RUN x\n", true),
+            ("FROM a\nHEALTHCHECK NONE\nFROM b\nRUN x\n", false),
+        ] {
+            assert_eq!(needs_docker_format(&plain(text).unwrap()), expected, "{text}");
+        }
     }
 
     #[test]

@@ -9,6 +9,7 @@ use flate2::write::GzEncoder;
 use tempfile::NamedTempFile;
 use tokio_util::sync::CancellationToken;
 
+use super::description::ImageFormat;
 use super::failure;
 use super::launch::{Launcher, is_installed};
 use super::probe_program::program;
@@ -179,7 +180,7 @@ async fn probe_build(probe: &Probe<'_>, platform: Platform) -> Result<ProbeBuild
         cancel: CancellationToken::new(),
         cgroup: cgroup.as_ref(),
     };
-    let result = tokio::time::timeout(MAX_PROBE, steps.build(&[])).await;
+    let result = tokio::time::timeout(MAX_PROBE, steps.build(&[], ImageFormat::Oci)).await;
     if let Some(cgroup) = cgroup {
         cgroup.remove().await;
     }

@@ -6,14 +6,14 @@ use std::process::ExitStatus;
 
 use serde::Deserialize;
 
+use super::description::{DESCRIPTION, ImageDescription, ImageFormat};
 use super::failure;
 use super::launch::Launcher;
-use super::plain_file::{NO_DOWNLOADS, plain_file};
+use super::plain_file::{NO_DOWNLOADS, needs_docker_format, plain_file};
 use super::slot::Slot;
 use super::triggers;
 use crate::base::file::replace_private;
 use crate::base::name::Platform;
-use crate::base::platform::PlatformName;
 use crate::base::reference::{OciDigest, RegistryRef};
 use crate::base::safe_text::one_line;
 use crate::base::size;
@@ -71,20 +71,24 @@ struct BlobSize {
 impl BuildSteps<'_> {
     /// Pulls the bases, so that the build uses their present content, and checks their platforms: of a
     /// base for another platform, Buildah would build an image that claims to be for the requested one.
+    /// Returns the format that keeps everything that the image inherits.
     ///
     /// # Errors
     /// Fails if a base cannot be pulled, or is for another platform.
-    pub(super) async fn pull_bases(&self, bases: &[FoundBase]) -> Result<(), EngineFailure> {
-        let mut pulled = BTreeSet::new();
+    pub(super) async fn pull_bases(
+        &self,
+        bases: &[FoundBase],
+    ) -> Result<ImageFormat, EngineFailure> {
+        let (mut pulled, mut format) = (BTreeSet::new(), ImageFormat::Oci);
         for base in bases {
             let reference = full_reference(base)?;
             // Buildah itself refuses other platforms.
             let wanted = self.platform_of(&base.platform).unwrap_or(self.job.platform);
             if pulled.insert((reference.clone(), wanted)) {
-                self.pull(base, &reference, wanted).await?;
+                format = format.max(self.pull(base, &reference, wanted).await?);
             }
         }
-        Ok(())
+        Ok(format)
     }
 
     async fn pull(
@@ -92,7 +96,7 @@ impl BuildSteps<'_> {
         base: &FoundBase,
         reference: &str,
         wanted: Platform,
-    ) -> Result<(), EngineFailure> {
+    ) -> Result<ImageFormat, EngineFailure> {
         let at = format!("{}: line {}", self.job.dockerfile, base.line);
         let shown = one_line(&base.reference, 300);
         let mut command = self.buildah();
@@ -104,14 +108,15 @@ impl BuildSteps<'_> {
             let cause = failure::last_error(&log.tail.lines());
             return failed(format!("{at}: the base image `{shown}` cannot be pulled: {cause}"));
         }
-        let (actual, triggers) = self.inspect(reference).await?;
+        let ImageDescription { platform: actual, format, triggers } =
+            self.inspect(reference).await?;
         if actual.service_platform() == Some(wanted) {
             if let Some((keyword, reason)) = triggers::refused(&triggers, self.config.network) {
                 let of = format!("has a trigger `ONBUILD {}`", one_line(&keyword, 40));
                 let of = format!("{of} that reaches out of the build");
                 return failed(format!("{at}: the base image `{shown}` {of}: {reason}"));
             }
-            return Ok(());
+            return Ok(format);
         }
         failed(format!(
             "{at}: the base image `{shown}` is for {actual}, and this build needs it for {wanted}: \
@@ -167,26 +172,33 @@ impl BuildSteps<'_> {
     }
 
     /// Writes the Dockerfile that Buildah executes: the checked one, without what leads out of a build.
+    /// Returns the format that keeps everything that it sets.
     ///
     /// # Errors
     /// Fails with the line of an instruction that is refused, or if the file cannot be written.
     pub(super) fn write_dockerfile(
         &self,
         checked: &CheckedDockerfile,
-    ) -> Result<(), EngineFailure> {
+    ) -> Result<ImageFormat, EngineFailure> {
         let plain = plain_file(&checked.dockerfile, &checked.stages, self.config.network);
         let plain = plain.map_err(|(line, reason)| {
             EngineFailure::Failed(format!("{}: line {line}: {reason}", self.job.dockerfile))
         })?;
         let written = replace_private(&self.slot.dockerfile(), plain.as_bytes());
-        written.map_err(|error| format!("the server cannot write the Dockerfile: {error}").into())
+        written.map_err(|error| format!("the server cannot write the Dockerfile: {error}"))?;
+        let needs_docker = needs_docker_format(&plain);
+        Ok(if needs_docker { ImageFormat::Docker } else { ImageFormat::Oci })
     }
 
     /// Builds the image.
     ///
     /// # Errors
     /// Fails with the failed instruction and the last lines of its output.
-    pub(super) async fn build(&self, bases: &[FoundBase]) -> Result<(), EngineFailure> {
+    pub(super) async fn build(
+        &self,
+        bases: &[FoundBase],
+        format: ImageFormat,
+    ) -> Result<(), EngineFailure> {
         let (job, config) = (self.job, self.config);
         let mut command = self.buildah();
         command.args(["bud", "--isolation", self.launcher.isolation(), "--runtime", "runc"]);
@@ -195,7 +207,7 @@ impl BuildSteps<'_> {
             command.arg("--cgroup-parent").arg(cgroup.run_path());
         }
         command.args(["--force-rm", "--layers", "--timestamp", "0", "--pull=missing"]);
-        command.args(["--platform", job.platform.as_str()]);
+        command.args(["--format", format.as_str(), "--platform", job.platform.as_str()]);
         command.arg("--authfile").arg(self.slot.authfile());
         for base in bases {
             // Every name is replaced, so that none is taken for a path of this machine, as `oci:x` is.
@@ -242,7 +254,7 @@ impl BuildSteps<'_> {
     /// # Errors
     /// Fails if it is not.
     pub(super) async fn check_result(&self) -> Result<(), EngineFailure> {
-        let ((actual, _), wanted) = (self.inspect(RESULT).await?, self.job.platform);
+        let (actual, wanted) = (self.inspect(RESULT).await?.platform, self.job.platform);
         if actual.service_platform() == Some(wanted) {
             return Ok(());
         }
@@ -294,21 +306,14 @@ impl BuildSteps<'_> {
         Ok(sizes.filter(|_| status.success()).map(total))
     }
 
-    /// Returns the platform in the configuration of an image of the slot's store, and its triggers.
-    async fn inspect(&self, image: &str) -> Result<(PlatformName, Vec<String>), EngineFailure> {
+    /// Describes an image of the slot's store.
+    async fn inspect(&self, image: &str) -> Result<ImageDescription, EngineFailure> {
         let mut command = self.buildah();
-        let format = "{{.OCIv1.OS}}/{{.OCIv1.Architecture}}\n\
-                      {{with .Docker.Config}}{{range .OnBuild}}{{.}}\n{{end}}{{end}}";
-        command.args(["inspect", "--type", "image", "--format", format, image]);
+        command.args(["inspect", "--type", "image", "--format", DESCRIPTION, image]);
         let log = self.step_log();
         let (status, output) = process::capture(command, &log, &self.cancel).await?;
-        let text = String::from_utf8_lossy(&output);
-        let (platform, triggers) = text.split_once('\n').unwrap_or((&text, ""));
-        match platform.split_once('/') {
-            Some((os, arch)) if status.success() => {
-                let triggers = triggers.lines().map(str::to_owned).collect();
-                Ok((PlatformName::normalize(os, arch, ""), triggers))
-            }
+        match ImageDescription::parse(&String::from_utf8_lossy(&output)) {
+            Some(image) if status.success() => Ok(image),
             _ => {
                 let cause = failure::last_error(&log.tail.lines());
                 failed(format!("the platform of `{image}` cannot be read: {cause}"))

@@ -1,0 +1,2 @@
+# Counts the files of the image.
+find / -xdev -type f | wc -l

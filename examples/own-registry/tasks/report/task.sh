@@ -1,0 +1,2 @@
+# Prints the disk space that the image takes.
+du -sx /

@@ -1,0 +1,2 @@
+. /etc/settings.conf
+while utc; do sleep "$interval"; done
