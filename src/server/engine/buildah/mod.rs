@@ -124,11 +124,13 @@ impl BuildahEngine {
         cancel: &CancellationToken,
     ) -> Result<BuiltImage, EngineFailure> {
         let checked = self.check.check(job, log, cancel).await?;
-        let permit = cancel
-            .run_until_cancelled(self.free.acquire())
-            .await
-            .and_then(Result::ok)
-            .ok_or(EngineFailure::Cancelled)?;
+        let permit = if let Ok(permit) = self.free.try_acquire() {
+            permit
+        } else {
+            log.line("waiting until another build has ended");
+            let permit = cancel.run_until_cancelled(self.free.acquire()).await;
+            permit.and_then(Result::ok).ok_or(EngineFailure::Cancelled)?
+        };
         let slot = self.free_slots().pop().ok_or(EngineFailure::Cancelled)?;
         let mut lease = SlotLease { engine: self, slot: Some(slot), _permit: permit };
         let Some(slot) = &mut lease.slot else { return Err(EngineFailure::Cancelled) };
