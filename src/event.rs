@@ -81,6 +81,24 @@ pub enum RunEvent {
     },
 }
 
+impl RunEvent {
+    /// Returns the event of a run that checks builds and transfers, and makes no image.
+    #[must_use]
+    pub fn of_check(self) -> Self {
+        let check = |action| match action {
+            "build" | "mirror" | "adopt" => "check",
+            other => other,
+        };
+        match self {
+            Self::Started { unit, action } => Self::Started { unit, action: check(action) },
+            Self::Completed { unit, action, build, path, elapsed } => {
+                Self::Completed { unit, action: check(action), build, path, elapsed }
+            }
+            other => other,
+        }
+    }
+}
+
 /// A target that is being worked on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ActiveTarget {
@@ -177,6 +195,8 @@ pub struct Summary {
     pub mirrored: usize,
     /// Number of targets adopted whose build completed.
     pub adopted: usize,
+    /// Number of targets that were checked instead of built or mirrored.
+    pub checked: usize,
     /// Number of targets changed without a build.
     pub updated: usize,
     /// Number of targets forgotten.
@@ -196,9 +216,17 @@ pub struct Summary {
 }
 
 impl Summary {
+    /// Returns the result of a run that checked its builds and transfers, and made no image.
+    #[must_use]
+    pub fn of_check(self) -> Self {
+        let checked = self.built + self.mirrored + self.adopted;
+        Self { checked, built: 0, mirrored: 0, adopted: 0, ..self }
+    }
+
     /// Number of targets that are done.
     pub fn done(&self) -> usize {
-        self.built + self.mirrored + self.adopted + self.updated + self.forgotten + self.deleted
+        let made = self.built + self.mirrored + self.adopted + self.checked;
+        made + self.updated + self.forgotten + self.deleted
     }
 
     /// True if every target is done.

@@ -30,7 +30,8 @@ pub(super) async fn run(
         Some(saved) => saved_plan::options(saved, &service)?,
         None => args.selection.plan_options(&workspace, store.state())?,
     };
-    let connection = service.connect().await?;
+    let engine = args.engine.config(&workspace.settings.local);
+    let connection = service.connect(ui, engine).await?;
     let client = connection.client.with_max_attempts(args.retry_times + 1);
     let facts = SurveyRequest {
         settings,

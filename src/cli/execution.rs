@@ -85,7 +85,9 @@ impl Execution<'_> {
             return self.run_steps(run, store, connection).await;
         }
         store.commit()?;
+        let note = connection.registry_note();
         connection.close().await?;
+        self.ui.clone().hint(note.as_deref())?;
         let has_changes = self.args.detailed_exitcode && run.plan.has_changes();
         Ok(if has_changes { Exit::Changes } else { Exit::Success })
     }
@@ -99,7 +101,11 @@ impl Execution<'_> {
         let (plan, workspace) = (run.plan, run.workspace);
         let (started, mut signals) = (Instant::now(), signals::listen());
         let writer = BackgroundWriter::start(self.ui)?;
-        let mut report = |event: &RunEvent| writer.event(event.clone());
+        let only_checks = connection.only_checks();
+        let mut report = |event: &RunEvent| {
+            let event = event.clone();
+            writer.event(if only_checks { event.of_check() } else { event });
+        };
         let (summary, error) = match run::execute(run, store, &mut report, &mut signals).await {
             Ok(summary) => (summary, None),
             Err(error) => {
@@ -113,6 +119,7 @@ impl Execution<'_> {
             // A cached digest may be wrong: the next plan reads all files again.
             StatCache::forget(&self.settings.work_dir());
         }
+        let note = connection.registry_note();
         let closed = connection.close().await;
         let failure = error.or(committed.err().map(Failure::from)).or(closed.err());
         let detailed = self.args.detailed_exitcode;
@@ -126,7 +133,9 @@ impl Execution<'_> {
         let finish = move |ui: &mut Ui| {
             // Printed even if the lockfile could not be written: the journal has the results.
             let next = next.as_deref();
+            let summary = if only_checks { summary.of_check() } else { summary };
             ui.summary(&SummaryView { summary: &summary, elapsed, next, owners: &owners })?;
+            ui.hint(note.as_deref())?;
             if let Some(failure) = &failure {
                 ui.failure(failure);
             }

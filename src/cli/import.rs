@@ -14,6 +14,7 @@ use crate::base::text::list;
 use crate::manifest::Workspace;
 use crate::manifest::workspace::{Unit, UnitId};
 use crate::plan::{self, Identity, PlanOptions};
+use crate::server::EngineConfig;
 use crate::state::{Built, Record, State};
 use crate::survey::{self, Query};
 
@@ -50,7 +51,7 @@ pub(super) async fn run(
     if let Some(warning) = service.warning() {
         ui.message(warning)?;
     }
-    let connection = service.connect().await?;
+    let connection = service.connect(ui, EngineConfig::default()).await?;
     let owners = possible_owners(unit, &service.owner.owner);
     let (owner, image) = find_image(&connection.client, &owners, &remote).await?;
     connection.close().await?;

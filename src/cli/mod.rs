@@ -8,6 +8,7 @@ mod args;
 mod context;
 mod diagnostic;
 mod door;
+mod engine;
 mod env;
 mod execution;
 mod failure;

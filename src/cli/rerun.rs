@@ -3,13 +3,15 @@
 use std::collections::HashSet;
 use std::path::Path;
 
-use super::args::{ApplyArgs, DEFAULT_RETRIES, SelectionArgs};
+use super::args::{ApplyArgs, DEFAULT_RETRIES, EngineArgs, SelectionArgs};
 use super::settings::Settings;
+use crate::base::engine_kind::EngineKind;
 use crate::base::name::ImageRef;
 use crate::base::text::{exact_duration, shell_word};
 use crate::event::Summary;
 use crate::manifest::{Invocation, Override, Workspace};
 use crate::plan::{Plan, Reason, Step};
+use crate::server::BuildNetwork;
 
 /// Returns the command that applies a saved plan.
 pub(super) fn saved(settings: &Settings, local: bool, path: &Path) -> String {
@@ -64,6 +66,7 @@ pub(super) fn command(settings: &Settings, args: &ApplyArgs, replace: &[String])
     command.flags("--replace", (!replace.is_empty()).then(|| replace.join(",")));
     command.switch("--prune", *prune);
     command.switch("--local", args.service.local);
+    command.engine(&args.engine);
     command.0
 }
 
@@ -85,6 +88,32 @@ impl CommandLine {
         command.flags("--allow-outside", allowed.folders.iter().map(|folder| folder.display()));
         command.flags("--allow-env", &allowed.variables);
         command
+    }
+
+    /// Adds the flags of an engine. The pattern has no `..`, so that no flag is forgotten.
+    fn engine(&mut self, args: &EngineArgs) {
+        let EngineArgs {
+            engine,
+            registry,
+            registry_auth,
+            registry_ca,
+            plain_http,
+            disk,
+            memory,
+            slots,
+            build_timeout,
+            build_network,
+        } = args;
+        self.flags("--engine", engine.map(EngineKind::as_str));
+        self.flags("--registry", registry);
+        self.flags("--registry-auth", registry_auth.iter().map(|path| path.display()));
+        self.flags("--registry-ca", registry_ca.iter().map(|path| path.display()));
+        self.switch("--plain-http", *plain_http);
+        self.flags("--disk", disk.map(|bytes| format!("{bytes}B")));
+        self.flags("--memory", memory.map(|bytes| format!("{bytes}B")));
+        self.flags("--slots", *slots);
+        self.flags("--build-timeout", build_timeout.map(exact_duration));
+        self.flags("--build-network", build_network.map(BuildNetwork::as_str));
     }
 
     /// Adds a flag with each of these values.
@@ -135,6 +164,10 @@ mod tests {
         ];
         insta::assert_snapshot!(rerun(&flags), @r#"imgplan apply -C 'my apps' -f "it's.yaml" --limit initiate=50/2s --limit status=9/1500ms --concurrency 4 --retry-times 0 --timeout 90m --local"#);
         assert_eq!(rerun(&["--timeout", "2h", "--auto-approve"]), "imgplan apply --timeout 2h");
+        let engine = "--local --engine buildah --registry r:5000 --registry-auth a.json --plain-http \
+                      --disk 3000000B --memory 64B --slots 2 --build-timeout 90m --build-network none";
+        let flags: Vec<&str> = engine.split(' ').collect();
+        assert_eq!(rerun(&flags), format!("imgplan apply {engine}"));
         let flags = ["-f", "imgplan.yaml", "-f", "b.yaml", "--var", "A=x y", "--set", "*.tag=v1"];
         let expected = "imgplan apply -f imgplan.yaml -f b.yaml --var 'A=x y' --set '*.tag=v1'";
         assert_eq!(rerun(&flags), expected);

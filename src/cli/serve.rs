@@ -1,17 +1,15 @@
 //! `imgplan serve`: runs a local server with the images API.
 
 use super::args::ServeArgs;
+use super::engine;
 use super::failure::{Exit, Failure};
-use super::registries;
 use super::signals;
 use super::ui::Ui;
 use crate::base::file;
 use crate::base::secret::ApiKey;
-use crate::base::text::list;
 use crate::event::Signal;
-use crate::server::{
-    self, Capabilities, EngineConfig, EngineKind, ServerConfig, ServerRegistryConfig,
-};
+use crate::manifest::workspace::LocalEngine;
+use crate::server::{self, ServerConfig};
 
 pub(super) async fn run(ui: &mut Ui, args: ServeArgs) -> Result<Exit, Failure> {
     server::check_faults(&args.faults).map_err(|e| Failure::usage(e.message, e.help))?;
@@ -24,7 +22,7 @@ pub(super) async fn run(ui: &mut Ui, args: ServeArgs) -> Result<Exit, Failure> {
     }
     let key = if token { "the key of --token" } else { "any key" };
     ui.data(format_args!("Serving the images API on {url}"))?;
-    for line in engine_lines(server.capabilities()) {
+    for line in engine::lines(server.capabilities()) {
         ui.message(line)?;
     }
     ui.message(format_args!(
@@ -69,15 +67,14 @@ fn config(args: ServeArgs) -> Result<ServerConfig, Failure> {
         fail,
         faults,
         seed,
-        engine,
+        engine: engine_args,
     } = args;
     let token = token.map(|text| {
         let message = "the token is empty or has characters that are not allowed in a header";
         ApiKey::new(&text).ok_or_else(|| Failure::usage(message, "use letters and digits"))
     });
-    let engine = engine.config();
-    let runs_commands = engine.kind != EngineKind::Check && engine.registry.is_some();
-    if runs_commands && token.is_none() {
+    let engine = engine_args.config(&LocalEngine::default());
+    if engine::runs_commands(&engine) && token.is_none() {
         let message = "an engine that runs the commands of builds needs a token";
         let help = "set IMGPLAN_TOKEN to a secret: without one, every user and web page on this \
                     machine could run commands as this user";
@@ -99,33 +96,6 @@ fn config(args: ServeArgs) -> Result<ServerConfig, Failure> {
         faults,
         seed,
         fail,
-        registry: registry(&engine),
-        engine,
-        ..ServerConfig::default()
+        ..engine::server_config(engine)
     })
-}
-
-/// Returns the registry that transfers copy to: that of the engine, if the engine pushes. The sources are
-/// read with the credentials of Docker.
-fn registry(engine: &EngineConfig) -> Option<ServerRegistryConfig> {
-    let registry = engine.registry.clone().filter(|_| engine.kind != EngineKind::Check)?;
-    Some(ServerRegistryConfig { registry, upstream: registries::credentials() })
-}
-
-/// Returns a block of lines about the engine. Its texts come from programs and are escaped as all
-/// messages are.
-fn engine_lines(engine: &Capabilities) -> Vec<String> {
-    let Capabilities { engine: name, registry, architectures, isolation, enforced, gaps } = engine;
-    let mut lines = Vec::new();
-    match registry {
-        Some(registry) => {
-            lines.push(format!("Engine: {name}, pushes to {registry}"));
-            lines.push(format!("  isolation: {isolation}"));
-            lines.push(format!("  RUN: {}", list(architectures, usize::MAX)));
-            lines.push(format!("  limits of a build: {}", enforced.join(", ")));
-        }
-        None => lines.push(format!("Engine: {name}")),
-    }
-    lines.extend(gaps.iter().map(|gap| format!("  note: {gap}")));
-    lines
 }

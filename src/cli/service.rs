@@ -4,24 +4,27 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::args::ServiceArgs;
+use super::engine;
 use super::env::env;
 use super::failure::Failure;
+use super::ui::Ui;
 use crate::api::{ALLOW_URL_VARIABLE, Client, Endpoint, RateLimiter};
 use crate::base::input::{self, InputKind};
 use crate::base::limit::{Class, ClassLimit, Limit};
 use crate::base::owner::DefaultOwner;
 use crate::base::secret::ApiKey;
+use crate::base::text::shell_word;
 use crate::context::History;
 use crate::manifest::Workspace;
 use crate::plan::{Facts, Plan};
 use crate::report::PlanView;
-use crate::server::{self, Server, ServerConfig};
+use crate::server::{self, EngineConfig, Server, ServerConfig, StateOrigin};
 use crate::state::{State, StatePaths};
 
 /// Name of the local server in its lockfile. Its URL has another port in each run.
 pub(super) const LOCAL: &str = "local";
 
-/// API key for the local server, which accepts any key. Not a word that occurs in paths: the key is
+/// API key for a local server that accepts any key. Not a word that occurs in paths: the key is
 /// redacted from every message.
 const LOCAL_KEY: &str = "no-account-needed";
 
@@ -45,6 +48,8 @@ pub(super) struct ServiceProfile {
 pub(super) struct ServiceConnection {
     pub(super) client: Client,
     local: Option<Server>,
+    /// Folder of the local server's state.
+    state: PathBuf,
 }
 
 impl ServiceArgs {
@@ -155,26 +160,38 @@ impl ServiceProfile {
         Ok(Client::new(endpoint, RateLimiter::new(&self.limits))?)
     }
 
-    /// Connects to the service; starts the local server first if it is that.
+    /// Connects to the service; if it is the local server, starts it with an engine first, and prints
+    /// what the engine can do.
     ///
     /// # Errors
     ///
     /// Fails without an API key, and if the local server cannot start.
-    pub(super) async fn connect(&self) -> Result<ServiceConnection, Failure> {
+    pub(super) async fn connect(
+        &self,
+        ui: &mut Ui,
+        engine: EngineConfig,
+    ) -> Result<ServiceConnection, Failure> {
         if let Some(endpoint) = &self.endpoint {
             let client = self.client(endpoint)?;
-            return Ok(ServiceConnection { client, local: None });
+            return Ok(ServiceConnection { client, local: None, state: self.local_state() });
         }
         let limits = self.limits.iter().map(|&(class, limit)| ClassLimit { class, limit });
+        let runs_commands = engine::runs_commands(&engine);
+        // Whoever could use the server could run commands as this user.
+        let token = if runs_commands { server::new_token()? } else { None };
         let server = server::start(ServerConfig {
             state: Some(self.local_state()),
+            origin: StateOrigin::Checkout,
+            token: token.clone(),
             limits: limits.collect(),
-            build_time: LOCAL_BUILD_TIME,
-            ..ServerConfig::default()
+            build_time: if runs_commands { Duration::ZERO } else { LOCAL_BUILD_TIME },
+            ..engine::server_config(engine)
         })
         .await?;
-        let client = self.local_client(server.url())?;
-        Ok(ServiceConnection { client, local: Some(server) })
+        let lines = if runs_commands { engine::lines(server.capabilities()) } else { Vec::new() };
+        lines.iter().try_for_each(|line| ui.message(line))?;
+        let client = self.local_client(server.url(), token)?;
+        Ok(ServiceConnection { client, local: Some(server), state: self.local_state() })
     }
 
     /// Returns a client of a service that runs already: the remote one, or the local server inside
@@ -187,8 +204,8 @@ impl ServiceProfile {
         if let Some(endpoint) = &self.endpoint {
             return self.client(endpoint).map(Some);
         }
-        let url = server::running_url(&self.local_state());
-        url.map(|url| self.local_client(url)).transpose()
+        let running = server::running(&self.local_state());
+        running.map(|(url, token)| self.local_client(url, token)).transpose()
     }
 
     /// Returns the folder of the local server's state.
@@ -196,8 +213,8 @@ impl ServiceProfile {
         self.paths.work.join("server")
     }
 
-    fn local_client(&self, url: String) -> Result<Client, Failure> {
-        let key = ApiKey::new(LOCAL_KEY);
+    fn local_client(&self, url: String, token: Option<ApiKey>) -> Result<Client, Failure> {
+        let key = token.or_else(|| ApiKey::new(LOCAL_KEY));
         let endpoint = Endpoint { url, key, withholds_key: false, owner: DefaultOwner::default() };
         Ok(Client::new(&endpoint, RateLimiter::new(&self.limits))?)
     }
@@ -223,6 +240,24 @@ fn provider_config() -> Result<Option<String>, Failure> {
 }
 
 impl ServiceConnection {
+    /// True if builds are only checked.
+    pub(super) fn only_checks(&self) -> bool {
+        self.local.as_ref().is_some_and(|server| server.capabilities().registry.is_none())
+    }
+
+    /// Returns a note about the registry that ends with this command, and the command that keeps it
+    /// running. `None` if there is no such registry.
+    pub(super) fn registry_note(&self) -> Option<String> {
+        let server = self.local.as_ref().filter(|server| server.has_own_registry())?;
+        let registry = server.capabilities().registry.as_deref()?;
+        let state = std::path::absolute(&self.state).unwrap_or_else(|_| self.state.clone());
+        let state = shell_word(&state.to_string_lossy());
+        Some(format!(
+            "The registry {registry} ends with this command; to pull from it, keep it running: \
+             IMGPLAN_TOKEN=SECRET imgplan serve --engine buildah --state {state}"
+        ))
+    }
+
     /// Closes the connection. The local server saves its state.
     ///
     /// # Errors

@@ -90,6 +90,12 @@ impl Ui {
         ignore_closed_pipe(writeln!(Stream::Err.text(false), "{line}"))
     }
 
+    /// Writes a line that suggests a command, if there is one and output may suggest commands.
+    pub(super) fn hint(&mut self, line: Option<&str>) -> io::Result<()> {
+        let line = line.filter(|_| self.options.hints && !self.json);
+        line.map_or(Ok(()), |line| self.message(line))
+    }
+
     /// Writes a message for each manifest entry that was discovered and is no image.
     pub(super) fn skipped(&mut self, skipped: &[Skipped]) -> io::Result<()> {
         for Skipped { path, reason } in skipped {

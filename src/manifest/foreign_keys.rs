@@ -38,6 +38,10 @@ const SYNONYMS: [(&str, &[&str]); 22] = [
 /// Keys for the name of an image in a registry, which a manifest splits into several.
 const REFERENCE_KEYS: [&str; 5] = ["image", "repository", "repo", "ref", "destination"];
 
+/// Settings of the local server's engine that only the person or the job that runs imgplan chooses.
+const OPERATOR_KEYS: [&str; 5] =
+    ["registry", "registry_auth", "registry_ca", "plain_http", "build_network"];
+
 /// Keys that only images have.
 const IMAGE_KEYS: [&str; 8] =
     ["name", "tag", "context", "source", "args", "needs", "target", "matrix"];
@@ -45,6 +49,15 @@ const IMAGE_KEYS: [&str; 8] =
 /// Returns message and help for a key of other tools that the service has nothing for. `known` are the
 /// keys of the mapping.
 pub(super) fn unsupported(key: &str, known: &[&str]) -> Option<NameError> {
+    let name = key.to_lowercase().replace('-', "_");
+    if OPERATOR_KEYS.contains(&&*name) && known.contains(&"build_timeout") {
+        let message = format!(
+            "a manifest cannot set `{key}`: it comes with a checkout, which must not choose the registry \
+             or the network of builds"
+        );
+        let (flag, variable) = (name.replace('_', "-"), name.to_uppercase());
+        return Some(NameError::new(message, format!("use --{flag} or IMGPLAN_{variable}")));
+    }
     // The API has no alias, and its transfers copy public references only, so a second tag of an
     // image is another build (API contract, sections 2 and 6).
     (matches!(key, "tags" | "aliases") && known.contains(&"tag")).then(|| {

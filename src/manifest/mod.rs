@@ -31,6 +31,7 @@ mod mirrors;
 pub(crate) mod model;
 mod model_changes;
 mod model_discover;
+mod model_local;
 mod model_matrix;
 mod moves;
 mod node;

@@ -22,6 +22,7 @@ use crate::base::source_ref::SourceRef;
 
 pub(crate) use super::model_changes::{MovedEntry, RemovedEntry};
 pub(crate) use super::model_discover::Discover;
+pub(crate) use super::model_local::LocalSettings;
 pub(crate) use super::pairs::Pairs;
 
 /// Images that should exist in an image service.
@@ -198,9 +199,19 @@ pub(crate) struct ManifestSettings {
     /// reach, or the whole context. Images override it.
     #[schemars(extend("default" = "reached"))]
     pub inputs: Option<Spanned<InputScope>>,
+    /// Engine of `--local`, and its limits.
+    pub local: Option<LocalSettings>,
 }
 
-decode_struct!(ManifestSettings { url, concurrency, limits, context_warn, context_max, inputs });
+decode_struct!(ManifestSettings {
+    url,
+    concurrency,
+    limits,
+    context_warn,
+    context_max,
+    inputs,
+    local,
+});
 
 /// Rate limits by request class.
 #[derive(Debug, Clone)]

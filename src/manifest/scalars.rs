@@ -49,6 +49,8 @@ macro_rules! scalar {
     };
 }
 
+pub(super) use {describe, scalar};
+
 /// Decodes a string with the parser of its type.
 fn parsed<T: FromStr<Err = NameError>>(
     node: &mut YamlNode,

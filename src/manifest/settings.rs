@@ -1,8 +1,8 @@
 //! Resolves the `settings` of a manifest. Pure.
 
 use super::diagnostics::Diagnostics;
-use super::model::ManifestSettings;
-use super::workspace::ServiceSettings;
+use super::model::{LocalSettings, ManifestSettings};
+use super::workspace::{LocalEngine, ServiceSettings};
 use crate::base::limit::{Class, Limit};
 use crate::base::nearest::did_you_mean;
 use crate::base::span::Problem;
@@ -41,6 +41,23 @@ pub(super) fn resolve(
         context_warn: settings.context_warn.as_ref().map(|size| size.0),
         context_max: settings.context_max.as_ref().map(|size| size.0),
         inputs: settings.inputs.as_deref().copied().unwrap_or_default(),
+        local: settings.local.as_ref().map(|local| engine(local, diagnostics)).unwrap_or_default(),
+    }
+}
+
+fn engine(local: &LocalSettings, diagnostics: &mut Diagnostics) -> LocalEngine {
+    if let Some(slots) = &local.slots
+        && !(1..=1000).contains(&**slots)
+    {
+        let message = format!("`slots` is {}, which is out of range", **slots);
+        diagnostics.error(message, slots.span(), "write a number from 1 to 1000");
+    }
+    LocalEngine {
+        kind: local.engine,
+        disk: local.disk.map(|size| size.0),
+        memory: local.memory.map(|size| size.0),
+        slots: local.slots.as_deref().map(|slots| *slots as usize),
+        build_timeout: local.build_timeout.map(|duration| duration.0),
     }
 }
 

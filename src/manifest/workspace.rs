@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::base::engine_kind::EngineKind;
 use crate::base::kind::ImageKind;
 use crate::base::limit::{Class, Limit};
 use crate::base::name::{ImageName, ImageRef, Owner, Platform, Tag, TagTemplate, Visibility};
@@ -69,6 +70,24 @@ pub struct ServiceSettings {
     pub context_max: Option<u64>,
     /// The part of the context that counts, for images that do not set it.
     pub inputs: InputScope,
+    /// Engine of the local server.
+    pub local: LocalEngine,
+}
+
+/// Engine of the local server, as far as a manifest may choose it. The registry, its credentials and the
+/// network of builds are not here: a checkout must not choose where images and passwords go.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct LocalEngine {
+    /// The engine.
+    pub kind: Option<EngineKind>,
+    /// Maximum disk space of all builds, in bytes.
+    pub disk: Option<u64>,
+    /// Maximum memory of a build, in bytes.
+    pub memory: Option<u64>,
+    /// Maximum number of builds at the same time.
+    pub slots: Option<usize>,
+    /// Maximum time of a build.
+    pub build_timeout: Option<Duration>,
 }
 
 /// A renamed image: its lockfile entries get a new name, and nothing is built again.

@@ -305,6 +305,7 @@ impl Reporter for JsonReporter<'_> {
             "built": summary.built,
             "mirrored": summary.mirrored,
             "adopted": summary.adopted,
+            "checked": summary.checked,
             "updated": summary.updated,
             "forgotten": summary.forgotten,
             "deleted": summary.deleted,

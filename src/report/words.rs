@@ -89,6 +89,7 @@ pub(super) fn partial_note(kind: &str, partial: PartialPlan) -> String {
 pub(super) fn doing(action: &str) -> &'static str {
     match action {
         "build" => "Building",
+        "check" => "Checking",
         "mirror" => "Mirroring",
         "adopt" => "Waiting for its build",
         "update" => "Updating",
@@ -101,6 +102,7 @@ pub(super) fn doing(action: &str) -> &'static str {
 pub(super) fn done(action: &str) -> &'static str {
     match action {
         "build" | "adopt" => "Built",
+        "check" => "Checked",
         "mirror" => "Mirrored",
         "update" => "Updated",
         "delete" => "Deleted",

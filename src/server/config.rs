@@ -13,6 +13,7 @@ use super::registry_config::ServerRegistryConfig;
 use crate::base::limit::ClassLimit;
 use crate::base::name::NameError;
 use crate::base::secret::ApiKey;
+use crate::registry::Credentials;
 
 /// The settings of a server.
 #[derive(Debug, Clone)]
@@ -27,6 +28,8 @@ pub struct ServerConfig {
     /// True if responses wait until the state is on disk. False for tests in which processes die, and
     /// never the machine.
     pub sync: bool,
+    /// Origin of the state folder.
+    pub origin: StateOrigin,
     /// Rate limits that differ from the published ones. One for `images` also applies to teams.
     pub limits: Vec<ClassLimit>,
     /// Duration of a build or a transfer.
@@ -57,6 +60,8 @@ pub struct ServerConfig {
     pub fail: Option<Regex>,
     /// Registry that holds the images. `None` keeps only their names: a transfer then copies nothing.
     pub registry: Option<ServerRegistryConfig>,
+    /// Locations of the credentials for the sources of transfers to a registry that the server starts.
+    pub upstream: Credentials,
     /// The engine that makes the images.
     pub engine: EngineConfig,
 }
@@ -68,6 +73,7 @@ impl Default for ServerConfig {
             token: None,
             state: None,
             sync: true,
+            origin: StateOrigin::Operator,
             limits: Vec::new(),
             build_time: Duration::ZERO,
             quota: None,
@@ -82,9 +88,20 @@ impl Default for ServerConfig {
             seed: 0,
             fail: None,
             registry: None,
+            upstream: Credentials::none(),
             engine: EngineConfig::default(),
         }
     }
+}
+
+/// The origin of a state folder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StateOrigin {
+    /// The person who runs the server has chosen it.
+    Operator,
+    /// It is inside of a checkout: an engine uses it only if this machine has made it, and other commands
+    /// of the user find the server's token in it.
+    Checkout,
 }
 
 /// A version of the images API (API contract, "Versions").

@@ -16,8 +16,10 @@ use serde::{Deserialize, Serialize};
 
 use super::error::ServerError;
 use super::state::{ServerState, StateChange};
+use super::state_folder::shared_token;
 use crate::base::file::{AtPath, FileLock, LockError, PathError};
 use crate::base::input::InputKind;
+use crate::base::secret::ApiKey;
 use crate::base::work_dir::{FileMode, WorkDir, WorkName};
 
 /// Version of the files. The logs of version 1 have no number.
@@ -207,12 +209,14 @@ impl StateFiles {
     }
 }
 
-/// Returns the URL of the server that uses a folder, if it runs on this machine.
-pub(crate) fn running_url(path: &Path) -> Option<String> {
-    let holder = WorkDir::open(path).ok()??.lock_holder(&WorkName::LOCK)?;
+/// Returns the URL of the server that uses a folder, if it runs on this machine, and the token that it
+/// shares.
+pub(crate) fn running(path: &Path) -> Option<(String, Option<ApiKey>)> {
+    let dir = WorkDir::open(path).ok()??;
+    let holder = dir.lock_holder(&WorkName::LOCK)?;
     let (_, url) = holder.trim().rsplit_once(ON)?;
     let port = url.strip_prefix("http://127.0.0.1:")?;
-    port.parse::<u16>().ok().map(|_| url.to_owned())
+    port.parse::<u16>().ok().map(|_| (url.to_owned(), shared_token(&dir)))
 }
 
 fn header(number: u64) -> io::Result<Vec<u8>> {

@@ -50,6 +50,7 @@ mod registry_images;
 mod routes;
 mod source;
 mod state;
+mod state_folder;
 mod store;
 pub(crate) mod traffic;
 mod transfer;
@@ -58,6 +59,7 @@ mod update;
 mod upload;
 mod worker;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -68,17 +70,18 @@ use tokio_util::sync::DropGuard;
 
 use self::app::{App, url_of};
 pub(crate) use self::build_log::stored_log;
-pub(crate) use self::config::{ApiVersion, BulkShape, DockerHub, ServerConfig};
+pub(crate) use self::config::{ApiVersion, BulkShape, DockerHub, ServerConfig, StateOrigin};
 use self::connections::BoundedListener;
-pub(crate) use self::disk::running_url;
+pub(crate) use self::disk::running;
 pub(crate) use self::engine::Capabilities;
-use self::engine::choose;
+use self::engine::choose::{self, OwnRegistry, StartedEngine};
 pub(crate) use self::engine::config::{
     BuildNetwork, EngineConfig, EngineKind, PushRegistry, RegistryTrust,
 };
 pub(crate) use self::error::ServerError;
 pub(crate) use self::fault::{Fault, check_faults};
 pub(crate) use self::registry_config::ServerRegistryConfig;
+pub(crate) use self::state_folder::new_token;
 use self::store::ServerStore;
 
 /// Maximum time that [`Server::stop`] waits for active requests.
@@ -92,6 +95,8 @@ pub struct Server {
     router: axum::Router,
     /// `None` without a network.
     serving: Option<JoinHandle<std::io::Result<()>>>,
+    /// The registry that this server has started.
+    own_registry: Option<OwnRegistry>,
     _stop: DropGuard,
 }
 
@@ -112,7 +117,7 @@ pub struct Server {
 /// server.stop().await.unwrap();
 /// # });
 /// ```
-pub async fn start(config: ServerConfig) -> Result<Server, ServerError> {
+pub async fn start(mut config: ServerConfig) -> Result<Server, ServerError> {
     if let Some(addr) = config.listen
         && !addr.ip().is_loopback()
         && config.token.is_none()
@@ -128,12 +133,18 @@ pub async fn start(config: ServerConfig) -> Result<Server, ServerError> {
         }
     };
     let addr = listener.as_ref().map(|(addr, _)| *addr);
-    let store = match &config.state {
-        Some(dir) => ServerStore::open(dir, &url_of(addr), config.sync)?,
-        None => ServerStore::in_memory()?,
-    };
+    let mut store = open_store(&config, addr)?;
     // After the state, whose lock keeps other servers from the folder of the engine.
-    let engine = choose::start(&config.engine, config.state.as_deref()).await?;
+    let started = choose::start(&config.engine, config.state.as_deref()).await?;
+    let StartedEngine { engine, registry: own_registry } = started;
+    if let Some(own) = &own_registry {
+        let registry = PushRegistry::new(own.address.clone());
+        let upstream = config.upstream.clone();
+        config.registry = Some(ServerRegistryConfig { registry, upstream });
+    }
+    if engine.capabilities().registry.is_some() {
+        store.forget_missing(own_registry.as_ref().is_some_and(|registry| registry.is_new))?;
+    }
     let app = Arc::new(App::new(&config, addr, store, engine)?);
     worker::resume(&app);
     let router = routes::router(Arc::clone(&app));
@@ -151,14 +162,34 @@ pub async fn start(config: ServerConfig) -> Result<Server, ServerError> {
         #[cfg(feature = "test-support")]
         router,
         serving,
+        own_registry,
         _stop: stop,
     })
+}
+
+fn open_store(config: &ServerConfig, addr: Option<SocketAddr>) -> Result<ServerStore, ServerError> {
+    let Some(dir) = &config.state else { return ServerStore::in_memory() };
+    let is_in_checkout = config.origin == StateOrigin::Checkout;
+    if is_in_checkout && config.engine.kind != EngineKind::Check {
+        state_folder::ensure_made_here(dir)?;
+    }
+    let store = ServerStore::open(dir, &url_of(addr), config.sync)?;
+    if let Some(folder) = store.folder() {
+        let token = config.token.as_ref().filter(|_| is_in_checkout);
+        state_folder::share_token(folder, token)?;
+    }
+    Ok(store)
 }
 
 impl Server {
     /// Returns the URL for clients: `http://127.0.0.1:PORT`, or `http://in-process` without a network.
     pub fn url(&self) -> String {
         self.app.url()
+    }
+
+    /// True if the server has started a registry, which ends with it.
+    pub fn has_own_registry(&self) -> bool {
+        self.own_registry.is_some()
     }
 
     /// Returns the abilities of the server's engine.
@@ -186,6 +217,9 @@ impl Server {
         }
         self.app.tasks.close();
         self.app.tasks.wait().await;
+        if let Some(registry) = self.own_registry {
+            registry.stop().await;
+        }
         Ok(self.app.store().close()?)
     }
 }

@@ -198,6 +198,18 @@ impl ServerState {
         }
     }
 
+    /// Returns the changes that forget the images that no registry has, and their builds: those without
+    /// content, and all if the registry is new.
+    pub(super) fn forget_missing(&self, registry_is_new: bool) -> Vec<StateChange> {
+        let is_missing = |image: &&StoredImage| registry_is_new || image.content.digest.is_none();
+        let changes = self.index.images().filter(is_missing).flat_map(|image| {
+            let build = self.build(image.build.as_str()).map(|build| build.seq);
+            let build = build.map(|seq| StateChange::ForgetBuild { seq });
+            [Some(StateChange::ForgetImage(image.location.clone())), build]
+        });
+        changes.flatten().collect()
+    }
+
     /// Returns the locations of an owner that match a search, the newest first. [`ServerState::rows`]
     /// returns the rows of each.
     pub(super) fn listing(&self, owner: &Owner, search: Option<&str>) -> Vec<&Location> {

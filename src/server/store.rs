@@ -90,6 +90,22 @@ impl ServerStore {
         &self.state
     }
 
+    /// Forgets the images that the registry of an engine does not have: those that were only checked, and
+    /// all if the registry is new.
+    ///
+    /// # Errors
+    /// Fails if the state cannot be written.
+    pub(super) fn forget_missing(&mut self, registry_is_new: bool) -> Result<(), PathError> {
+        let changes = self.state.forget_missing(registry_is_new);
+        if changes.is_empty() {
+            return Ok(());
+        }
+        for change in changes {
+            self.state.apply(change);
+        }
+        self.fold()
+    }
+
     /// Returns the key that signs upload URLs.
     pub(super) fn key(&self) -> &[u8; 32] {
         &self.key

@@ -7,6 +7,7 @@ mod clients;
 mod contained;
 mod ends;
 mod example;
+mod local;
 mod names;
 
 use std::io::{Read, Write};

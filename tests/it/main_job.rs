@@ -653,5 +653,5 @@ fn the_local_service_needs_no_account() {
     // Its state is kept: the base built by one run is used by the next.
     env.write("services/api/src/app.py", "print('changed')\n");
     let again = env.ok(["apply", "--local", "--auto-approve"]);
-    assert_snapshot!(again.last_line(), @"Apply: 1 built, 0 mirrored, 0 updated, 0 forgotten, 0 deleted, 0 failed, 0 skipped, in [time].");
+    assert_snapshot!(again.last_line(), @"Apply: 1 checked and not built, 0 updated, 0 forgotten, 0 deleted, 0 failed, 0 skipped, in [time].");
 }

@@ -293,7 +293,7 @@ Plan: 6 to create, 0 to rebuild, 0 to update, 0 to delete, 0 to forget. 0 unchan
 [exit 2]
 $ imgplan apply --local --auto-approve --quiet
 ...
-Apply: 0 built, 6 mirrored, 0 updated, 0 forgotten, 0 deleted, 0 failed, 0 skipped, in 5h12m.
+Apply: 6 checked and not built, 0 updated, 0 forgotten, 0 deleted, 0 failed, 0 skipped, in 5h12m.
 $ imgplan show --local redis
 ...
 [exit 1]
@@ -319,7 +319,7 @@ name: other
         ("[exit 2]\n", "", "exit Some(2)"),
         ("[exit 2]", "[exit 1]", "exit Some(2)"),
         ("6 to create", "7 to create", "README.md:10: $ imgplan plan"),
-        ("0 built", "1 built", "README.md:14"),
+        ("6 checked", "7 checked", "README.md:14"),
         ("in 5h12m", "in no time", "README.md:14"),
         ("a b\n```", "a c\n```", "README.md:20: $ echo"),
         ("a b\n```", "a b\nand more\n```", "README.md:20: $ echo"),

@@ -10,7 +10,7 @@ use crate::base::name::BuildId;
 /// Every file and folder of the work folder, relative to it; `DIGEST` is the digest of a context, and
 /// `BUILD` the ID of a build. A new name must join this list.
 #[cfg(any(test, feature = "test-support"))]
-pub const WORK_PATHS: [&str; 25] = [
+pub const WORK_PATHS: [&str; 27] = [
     "",
     ".gitignore",
     "contexts",
@@ -30,7 +30,9 @@ pub const WORK_PATHS: [&str; 25] = [
     "local/server/lock",
     "local/server/logs",
     "local/server/logs/BUILD.log",
+    "local/server/made-here",
     "local/server/state.json",
+    "local/server/token",
     "local/server/uploads",
     "local/server/uploads/BUILD.tar.gz",
     "lock",
@@ -75,6 +77,10 @@ names! {
     SERVER_STATE = "state.json",
     /// The changes of the local server since its state was last written.
     SERVER_LOG = "changes.jsonl",
+    /// The mark of a folder that this machine has made, for the engine of the local server.
+    MADE_HERE = "made-here",
+    /// The token of a local server with an engine that builds.
+    SERVER_TOKEN = "token",
     /// The folder with the contexts that were uploaded to the local server.
     UPLOADS = "uploads",
     /// The folder with the logs of the local server's builds.

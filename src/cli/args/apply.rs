@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::Args;
 
+use super::engine::EngineArgs;
 use super::manifest::{CommonArgs, StrictArgs};
 use super::selection::{LookupArgs, SelectionArgs};
 use super::service::ServiceArgs;
@@ -61,6 +62,8 @@ pub(in crate::cli) struct ApplyArgs {
     #[arg(long, value_name = "D", env = "IMGPLAN_TIMEOUT", value_parser = duration,
           help_heading = "Service", hide_short_help = true)]
     pub(in crate::cli) timeout: Option<Duration>,
+    #[command(flatten)]
+    pub(in crate::cli) engine: EngineArgs,
     /// Exit with 2 if there were changes, 3 if some failed
     #[arg(long, env = "IMGPLAN_DETAILED_EXITCODE", help_heading = "Output")]
     pub(in crate::cli) detailed_exitcode: bool,

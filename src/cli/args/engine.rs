@@ -8,23 +8,31 @@ use clap::Args;
 
 use super::values::{duration, size};
 use crate::base::reference::RegistryRef;
+use crate::manifest::workspace::LocalEngine;
 use crate::server::{BuildNetwork, EngineConfig, EngineKind, PushRegistry, RegistryTrust};
 
 /// The engine that makes the images of a local server.
 #[derive(Debug, Args)]
-#[command(next_help_heading = "Engine")]
+#[command(next_help_heading = super::ENGINE_HEADING)]
 pub(in crate::cli) struct EngineArgs {
     /// Program that makes the images
     ///
-    /// `check` looks for the errors that a build would have, and builds nothing. `buildah` builds
-    /// and pushes to `--registry`. `auto` is `buildah` if that works here, else `check`.
-    #[arg(long, value_name = "ENGINE", value_enum, default_value_t, env = "IMGPLAN_ENGINE")]
-    pub(in crate::cli) engine: EngineKind,
+    /// `check`, the default, looks for the errors that a build would have, and builds nothing.
+    /// `buildah` builds and pushes to `--registry`. `auto` is `buildah` if that works here, else
+    /// `check`. `imgplan serve` needs a `--token` for an engine that may build, because whoever can
+    /// use the server can then run commands.
+    #[arg(long, value_name = "ENGINE", value_enum, env = "IMGPLAN_ENGINE")]
+    pub(in crate::cli) engine: Option<EngineKind>,
     /// Registry to push images to: 127.0.0.1:5000
+    ///
+    /// Without it, an engine that builds starts `docker-registry` on this machine, in the folder of
+    /// the state, until the server ends.
     #[arg(long, value_name = "HOST:PORT", value_parser = registry_address, env = "IMGPLAN_REGISTRY")]
     pub(in crate::cli) registry: Option<String>,
     /// File with credentials for registries, as Docker's config.json
-    #[arg(long, value_name = "FILE", requires = "registry", env = "IMGPLAN_REGISTRY_AUTH")]
+    ///
+    /// Builds pull their bases and push with them.
+    #[arg(long, value_name = "FILE", env = "IMGPLAN_REGISTRY_AUTH")]
     pub(in crate::cli) registry_auth: Option<PathBuf>,
     /// File with the certificate of the registry's authority, in PEM
     #[arg(
@@ -46,36 +54,36 @@ pub(in crate::cli) struct EngineArgs {
         hide_short_help = true
     )]
     pub(in crate::cli) plain_http: bool,
-    /// Maximum disk space of all builds and their caches
-    #[arg(long, value_name = "SIZE", value_parser = size, default_value = "20GB",
-          env = "IMGPLAN_DISK")]
-    pub(in crate::cli) disk: u64,
-    /// Maximum memory of a build
-    #[arg(long, value_name = "SIZE", value_parser = size, default_value = "2GiB",
-          env = "IMGPLAN_MEMORY")]
-    pub(in crate::cli) memory: u64,
+    /// Maximum disk space of all builds and their caches [default: 20GB]
+    ///
+    /// Each of the `--slots` has an equal share.
+    #[arg(long, value_name = "SIZE", value_parser = size, env = "IMGPLAN_DISK")]
+    pub(in crate::cli) disk: Option<u64>,
+    /// Maximum memory of a build [default: 2GiB]
+    #[arg(long, value_name = "SIZE", value_parser = size, env = "IMGPLAN_MEMORY")]
+    pub(in crate::cli) memory: Option<u64>,
     /// Maximum number of builds at the same time [default: one for each core]
     #[arg(long, value_name = "N", env = "IMGPLAN_SLOTS", hide_short_help = true)]
     pub(in crate::cli) slots: Option<NonZeroUsize>,
-    /// Maximum time of a build
-    #[arg(long, value_name = "D", value_parser = duration, default_value = "1h",
-          env = "IMGPLAN_BUILD_TIMEOUT", hide_short_help = true)]
-    pub(in crate::cli) build_timeout: Duration,
-    /// Network of the commands of a build
+    /// Maximum time of a build [default: 1h]
+    #[arg(long, value_name = "D", value_parser = duration, env = "IMGPLAN_BUILD_TIMEOUT",
+          hide_short_help = true)]
+    pub(in crate::cli) build_timeout: Option<Duration>,
+    /// Network of the commands of a build [default: private]
     #[arg(
         long,
         value_name = "NETWORK",
         value_enum,
-        default_value_t,
         env = "IMGPLAN_BUILD_NETWORK",
         hide_short_help = true
     )]
-    pub(in crate::cli) build_network: BuildNetwork,
+    pub(in crate::cli) build_network: Option<BuildNetwork>,
 }
 
 impl EngineArgs {
-    /// Returns the settings of the engine. The pattern has no `..`, so that no flag is forgotten.
-    pub(in crate::cli) fn config(self) -> EngineConfig {
+    /// Returns the settings of the engine: flags and environment win over those of a manifest. The
+    /// pattern has no `..`, so that no flag is forgotten.
+    pub(in crate::cli) fn config(&self, manifest: &LocalEngine) -> EngineConfig {
         let Self {
             engine,
             registry,
@@ -88,25 +96,29 @@ impl EngineArgs {
             build_timeout,
             build_network,
         } = self;
-        let registry = registry.map(|address| {
+        let registry = registry.as_ref().map(|address| {
             let mut registry = PushRegistry::new(address);
-            registry.auth = registry_auth;
+            registry.auth.clone_from(registry_auth);
             registry.trust = match (registry_ca, plain_http) {
-                (Some(file), _) => RegistryTrust::Ca(file),
+                (Some(file), _) => RegistryTrust::Ca(file.clone()),
                 (None, true) => RegistryTrust::PlainHttp,
                 (None, false) => registry.trust,
             };
             registry
         });
+        let default = EngineConfig::default();
         EngineConfig {
-            kind: engine,
+            kind: engine.or(manifest.kind).unwrap_or_default(),
             registry,
-            disk,
-            slots: slots.map(NonZeroUsize::get),
-            build_timeout,
-            memory,
-            network: build_network,
-            ..EngineConfig::default()
+            auth: registry_auth.clone(),
+            disk: disk.or(manifest.disk).unwrap_or(default.disk),
+            slots: slots.map(NonZeroUsize::get).or(manifest.slots),
+            build_timeout: build_timeout
+                .or(manifest.build_timeout)
+                .unwrap_or(default.build_timeout),
+            memory: memory.or(manifest.memory).unwrap_or(default.memory),
+            network: build_network.unwrap_or_default(),
+            ..default
         }
     }
 }

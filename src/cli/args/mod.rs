@@ -15,10 +15,15 @@ mod values;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+use clap::error::ErrorKind;
+use clap::parser::ValueSource;
+use clap::{
+    Arg, ArgAction, ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum,
+};
 
 pub(super) use self::apply::{ApplyArgs, DEFAULT_RETRIES};
 pub(super) use self::context::{ContextArgs, ContextCommand};
+pub(super) use self::engine::EngineArgs;
 pub(super) use self::logs::LogsArgs;
 pub(super) use self::manifest::{CommonArgs, ManifestArgs, StrictArgs};
 use self::manifest::{FileArgs, JsonArgs};
@@ -29,6 +34,9 @@ use self::values::{duration, named};
 use super::failure::Exit;
 use crate::base::name::ImageRef;
 use crate::plan::Pattern;
+
+/// Help heading of the flags of the engine.
+const ENGINE_HEADING: &str = "Engine";
 
 /// Terraform for container images: declare images in a manifest, see what would change, apply it
 #[derive(Debug, Parser)]
@@ -303,10 +311,33 @@ impl Cli {
     ///
     /// Fails on bad usage, and for `--help` and `--version`, whose output is the error's text.
     pub(super) fn parse_args() -> Result<Self, clap::Error> {
-        let matches = help_with_env(Self::command()).try_get_matches();
-        Self::from_arg_matches(
-            &matches.map_err(|error| foreign_flags::add_tip(error, &Self::command()))?,
-        )
+        let command = help_with_env(Self::command()).mut_subcommand("apply", |apply| {
+            let is_engine = |arg: &Arg| arg.get_help_heading() == Some(ENGINE_HEADING);
+            // Most do not need them, and a screen has no room.
+            apply.mut_args(|arg| if is_engine(&arg) { arg.hide_short_help(true) } else { arg })
+        });
+        let matches = command
+            .try_get_matches()
+            .map_err(|error| foreign_flags::add_tip(error, &Self::command()))?;
+        if let Some(apply) = matches.subcommand_matches("apply") {
+            check_engine_flags(apply)?;
+        }
+        Self::from_arg_matches(&matches)
+    }
+}
+
+/// Fails if a flag of the engine was given without `--local`: the service has no such choice. A variable
+/// of the environment may be for other commands.
+fn check_engine_flags(matches: &ArgMatches) -> Result<(), clap::Error> {
+    let command = EngineArgs::augment_args(clap::Command::new("imgplan"));
+    let is_given =
+        |arg: &&Arg| matches.value_source(arg.get_id().as_str()) == Some(ValueSource::CommandLine);
+    match command.get_arguments().find(is_given).and_then(Arg::get_long) {
+        Some(flag) if !matches.get_flag("local") => {
+            let message = format!("--{flag} is for the server inside of imgplan: add --local\n");
+            Err(clap::Error::raw(ErrorKind::MissingRequiredArgument, message))
+        }
+        _ => Ok(()),
     }
 }
 

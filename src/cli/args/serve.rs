@@ -25,7 +25,7 @@ pub(in crate::cli) struct ServeArgs {
     #[arg(long, env = "IMGPLAN_TOKEN", hide_env_values = true)]
     pub(in crate::cli) token: Option<String>,
     /// Directory to keep the state in [default: memory only]
-    #[arg(long, value_name = "DIR", env = "IMGPLAN_STATE")]
+    #[arg(long, value_name = "DIR", env = "IMGPLAN_SERVER_STATE")]
     pub(in crate::cli) state: Option<PathBuf>,
     /// Rate limit of a class of requests, as initiate=150/60s
     ///

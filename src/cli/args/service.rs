@@ -11,7 +11,8 @@ use crate::base::limit::ClassLimit;
 pub(in crate::cli) struct ServiceArgs {
     /// Use a server inside this process; needs no account
     ///
-    /// It keeps its state, and a lockfile of its own, in `.imgplan/local/`.
+    /// It keeps its state, and a lockfile of its own, in `.imgplan/local/`. It checks images and
+    /// builds nothing, unless `imgplan apply` has an `--engine`.
     #[arg(long, env = "IMGPLAN_LOCAL")]
     pub(in crate::cli) local: bool,
     /// Rate limit of a class of requests, as initiate=150/60s

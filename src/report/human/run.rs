@@ -132,11 +132,13 @@ impl HumanReporter<'_> {
         }
         let pending = summary.failures.iter().filter(|failure| failure.pending).count();
         let failed = summary.failures.len() - pending;
+        let made = if summary.checked > 0 {
+            format!("{} checked and not built", summary.checked)
+        } else {
+            format!("{} built, {} mirrored", summary.built + summary.adopted, summary.mirrored)
+        };
         let mut line = format!(
-            "Apply: {} built, {} mirrored, {} updated, {} forgotten, {} deleted, {failed} failed, \
-             {} skipped",
-            summary.built + summary.adopted,
-            summary.mirrored,
+            "Apply: {made}, {} updated, {} forgotten, {} deleted, {failed} failed, {} skipped",
             summary.updated,
             summary.forgotten,
             summary.deleted,

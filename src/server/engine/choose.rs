@@ -1,12 +1,22 @@
-//! Starts the engine that the settings ask for.
+//! Starts the engine that the settings ask for, and its registry if it has none.
 
 use std::path::Path;
 use std::sync::Arc;
 
 use super::Engine;
+#[cfg(target_os = "linux")]
+use super::buildah::{BuildahEngine, check_programs};
 use super::check::CheckEngine;
-use super::config::{EngineConfig, EngineKind, PushRegistry};
+use super::config::{EngineConfig, EngineKind};
+#[cfg(target_os = "linux")]
+pub(in crate::server) use super::own_registry::OwnRegistry;
 use crate::server::error::ServerError;
+
+/// A started engine, and the registry that was started for it.
+pub(in crate::server) struct StartedEngine {
+    pub(in crate::server) engine: Arc<dyn Engine>,
+    pub(in crate::server) registry: Option<OwnRegistry>,
+}
 
 /// Starts an engine. `state` is the folder of the server's state, whose lock the server holds.
 ///
@@ -16,45 +26,65 @@ use crate::server::error::ServerError;
 pub(in crate::server) async fn start(
     config: &EngineConfig,
     state: Option<&Path>,
-) -> Result<Arc<dyn Engine>, ServerError> {
-    let failure = match (config.kind, &config.registry) {
-        (EngineKind::Check, registry) => {
-            let gap = || "the registry is not used; add --engine buildah".to_owned();
-            return Ok(Arc::new(CheckEngine::new(registry.as_ref().map(|_| gap()))));
+) -> Result<StartedEngine, ServerError> {
+    let gap = if config.kind == EngineKind::Check {
+        config
+            .registry
+            .as_ref()
+            .map(|_| "the registry is not used; add --engine buildah".to_owned())
+    } else {
+        match start_buildah(config, state).await {
+            Ok(started) => return Ok(started),
+            Err(ServerError::Engine { message, help, .. }) if config.kind == EngineKind::Auto => {
+                Some(format!("buildah is not used: {message}: {help}"))
+            }
+            Err(error) => return Err(error),
         }
-        (_, None) => unusable("it needs a registry to push to", "add --registry HOST:PORT"),
-        (_, Some(registry)) => match start_buildah(config, registry, state).await {
-            Ok(engine) => return Ok(engine),
-            Err(error) => error,
-        },
     };
-    match failure {
-        ServerError::Engine { message, help, .. } if config.kind == EngineKind::Auto => {
-            let gap = format!("buildah is not used: {message}: {help}");
-            Ok(Arc::new(CheckEngine::new(Some(gap))))
-        }
-        error => Err(error),
-    }
+    Ok(StartedEngine { engine: Arc::new(CheckEngine::new(gap)), registry: None })
 }
 
 #[cfg(target_os = "linux")]
 async fn start_buildah(
     config: &EngineConfig,
-    registry: &PushRegistry,
     state: Option<&Path>,
-) -> Result<Arc<dyn Engine>, ServerError> {
-    Ok(Arc::new(super::buildah::BuildahEngine::start(config, registry, state).await?))
+) -> Result<StartedEngine, ServerError> {
+    use super::config::PushRegistry;
+
+    check_programs()?;
+    let (push, registry) = if let Some(given) = &config.registry {
+        (given.clone(), None)
+    } else {
+        let own = OwnRegistry::start(state).await?;
+        let push = PushRegistry::new(own.address.clone());
+        (PushRegistry { auth: config.auth.clone(), ..push }, Some(own))
+    };
+    let engine = Arc::new(BuildahEngine::start(config, &push, state).await?);
+    Ok(StartedEngine { engine, registry })
 }
 
 #[cfg(not(target_os = "linux"))]
 async fn start_buildah(
     _config: &EngineConfig,
-    _registry: &PushRegistry,
     _state: Option<&Path>,
-) -> Result<Arc<dyn Engine>, ServerError> {
-    Err(unusable("it needs Linux", "use --engine check"))
+) -> Result<StartedEngine, ServerError> {
+    let (message, help) = ("it needs Linux".to_owned(), "use --engine check".to_owned());
+    Err(ServerError::Engine { engine: "buildah", message, help })
 }
 
-fn unusable(message: &str, help: &str) -> ServerError {
-    ServerError::Engine { engine: "buildah", message: message.to_owned(), help: help.to_owned() }
+#[cfg(not(target_os = "linux"))]
+pub(in crate::server) use self::NoRegistry as OwnRegistry;
+
+/// A registry, of which there is none on this system.
+#[cfg(not(target_os = "linux"))]
+#[derive(Debug)]
+pub(in crate::server) struct NoRegistry {
+    pub(in crate::server) address: String,
+    pub(in crate::server) is_new: bool,
+}
+
+#[cfg(not(target_os = "linux"))]
+impl NoRegistry {
+    #[expect(clippy::unused_async, reason = "as the one for Linux")]
+    pub(in crate::server) async fn stop(self) {}
 }

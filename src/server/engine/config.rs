@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use crate::base::engine_kind::EngineKind;
 use crate::base::source_ref::SourceRef;
 
 /// Default limit of the time of a build.
@@ -23,8 +24,10 @@ const DEFAULT_MAX_PROCESSES: u32 = 2048;
 pub struct EngineConfig {
     /// The requested engine.
     pub kind: EngineKind,
-    /// Registry that images are pushed to. `buildah` needs one.
+    /// Registry that images are pushed to. Without one, `buildah` starts its own.
     pub registry: Option<PushRegistry>,
+    /// File with credentials for the bases of builds that push to a registry of their own.
+    pub auth: Option<PathBuf>,
     /// Maximum disk space of all builds together, with their caches, in bytes.
     pub disk: u64,
     /// Maximum number of builds at the same time; `None` for one on each core.
@@ -44,6 +47,7 @@ impl Default for EngineConfig {
         Self {
             kind: EngineKind::Check,
             registry: None,
+            auth: None,
             disk: DEFAULT_DISK_BYTES,
             slots: None,
             build_timeout: DEFAULT_BUILD_TIMEOUT,
@@ -54,16 +58,11 @@ impl Default for EngineConfig {
     }
 }
 
-/// A choice of an engine.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
-pub enum EngineKind {
-    /// Check builds, and build nothing
-    #[default]
-    Check,
-    /// Build with Buildah and runc
-    Buildah,
-    /// Use Buildah if it works here and there is a registry, else check
-    Auto,
+impl EngineConfig {
+    /// Returns the share of the disk space that each of the slots has, in bytes.
+    pub(super) fn slot_bytes(&self, slots: usize) -> u64 {
+        self.disk / u64::try_from(slots).unwrap_or(1).max(1)
+    }
 }
 
 /// The network of the commands of a build.
@@ -80,7 +79,7 @@ pub enum BuildNetwork {
 
 impl BuildNetwork {
     /// Returns the value as Buildah takes it.
-    pub(super) fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Private => "private",
             Self::None => "none",

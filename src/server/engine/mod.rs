@@ -18,7 +18,11 @@ pub(crate) mod config;
 #[cfg(target_os = "linux")]
 mod kernel_file;
 #[cfg(target_os = "linux")]
+mod own_registry;
+#[cfg(target_os = "linux")]
 mod process;
+#[cfg(target_os = "linux")]
+mod programs;
 
 use std::collections::VecDeque;
 use std::fmt;

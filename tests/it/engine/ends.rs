@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::{BASE, EngineEnv, config, free_port, leftovers, manifest, one_image, programs, serve};
 use crate::server::{Service, archive};
-use crate::support::{TestEnv, wait_until};
+use crate::support::{KEY, TestEnv, wait_until};
 
 #[test]
 fn a_deleted_build_leaves_nothing() {
@@ -132,17 +132,19 @@ async fn a_cancelled_build_leaves_the_tag_of_the_one_before() {
 }
 
 #[test]
-fn without_a_registry_auto_checks_and_says_so() {
-    let env = TestEnv::at("http://127.0.0.1:9");
+fn without_programs_auto_checks_and_says_so() {
+    let mut env = TestEnv::at("http://127.0.0.1:9");
+    env.set("PATH", "/none");
     let args = ["serve", "--engine", "auto", "--listen", "127.0.0.1:0", "--url-file", "url"];
-    let server = env.call(args).start();
+    // It may build, and then whoever can use it can run commands.
+    env.run(args).code(64).says("an engine that runs the commands of builds needs a token");
+    let server = env.call(args.into_iter().chain(["--token", KEY])).start();
     wait_until("the server listens", || env.exists("url"));
     server.signal("INT");
     let output = server.wait();
-    let block = "Engine: check\n  note: images are checked, not built\n  note: buildah is not used: \
-                 it needs a registry to push to: add --registry HOST:PORT\n";
+    let block =
+        "Engine: check; images are checked, not built\n  note: buildah is not used: buildah, ";
     assert!(output.stderr.contains(block), "{output}");
-    let output = env.run(["serve", "--engine", "buildah", "--listen", "127.0.0.1:0"]);
-    assert_ne!(output.code, Some(0));
-    assert!(output.stderr.contains("it needs a registry to push to"), "{output}");
+    let args = ["serve", "--engine", "buildah", "--listen", "127.0.0.1:0", "--token", KEY];
+    env.run(args).code(1).says("is not in PATH").says("apt install buildah runc skopeo util-linux");
 }

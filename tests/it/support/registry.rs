@@ -67,9 +67,9 @@ impl Registry {
             !version.is_ok_and(|status| status.success())
         });
         if let Some(tool) = missing {
-            let required =
-                std::env::var_os("IMGPLAN_REGISTRY").is_some_and(|value| value == "required");
-            assert!(!required, "IMGPLAN_REGISTRY=required: no usable {tool}");
+            let required = std::env::var_os("IMGPLAN_DOCKER_REGISTRY")
+                .is_some_and(|value| value == "required");
+            assert!(!required, "IMGPLAN_DOCKER_REGISTRY=required: no usable {tool}");
             // Unlike `eprintln!`, this is not captured in tests that succeed.
             let _ = writeln!(std::io::stderr(), "SKIPPED: registries.rs: no usable {tool}");
             return None;

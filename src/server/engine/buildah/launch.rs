@@ -5,7 +5,7 @@
 //! `SIGKILL` of Buildah leaves the command of a `RUN` running, with its mounts.
 
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use tokio::process::Command;
 
@@ -97,15 +97,4 @@ impl Launcher {
         }
         command.args(["unshare", "--pid", "--fork", "--kill-child", "--mount-proc", "--"]);
     }
-}
-
-/// Returns true if a program is in `PATH`.
-pub(super) fn is_installed(name: &str) -> bool {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path).any(|dir: PathBuf| is_program(&dir.join(name)))
-}
-
-fn is_program(path: &Path) -> bool {
-    use std::os::unix::fs::PermissionsExt;
-    path.metadata().is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
 }

@@ -26,6 +26,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::finished::{PushRecord, PushRecords};
 use self::launch::Launcher;
+pub(super) use self::probe::check_programs;
 use self::slot::Slot;
 use self::steps::BuildSteps;
 use super::cgroup::Cgroups;
@@ -83,7 +84,6 @@ impl BuildahEngine {
         registry: &PushRegistry,
         state: Option<&Path>,
     ) -> Result<Self, ServerError> {
-        probe::check_programs()?;
         let (dir, temp) = folder(state)?;
         let credentials = registry
             .auth
@@ -111,7 +111,7 @@ impl BuildahEngine {
             cgroups: probed.cgroups,
             records,
             free: Semaphore::new(slots.len()),
-            slot_bytes: config.disk / u64::try_from(slots.len()).unwrap_or(1).max(1),
+            slot_bytes: config.slot_bytes(slots.len()),
             slots: Mutex::new(slots),
             _temp: temp,
         })

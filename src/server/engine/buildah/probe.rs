@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::description::ImageFormat;
 use super::failure;
-use super::launch::{Launcher, is_installed};
+use super::launch::Launcher;
 use super::probe_program::program;
 use super::slot::Slot;
 use super::steps::{BuildSteps, EMULATOR_COMMAND, native_platform};
@@ -20,9 +20,10 @@ use crate::base::file::{AtPath, replace_private};
 use crate::base::name::{BuildId, Platform};
 use crate::base::safe_text::one_line;
 use crate::base::size;
-use crate::base::text::exact_duration;
+use crate::base::text::{exact_duration, plural};
 use crate::server::engine::cgroup::Cgroups;
 use crate::server::engine::config::{EngineConfig, PushRegistry};
+use crate::server::engine::programs::is_installed;
 use crate::server::engine::{BaseImage, BaseImages, BuildJob, Capabilities, LogTail};
 use crate::server::error::ServerError;
 
@@ -57,7 +58,7 @@ enum ProbeBuild {
 ///
 /// # Errors
 /// Fails with the command that installs them.
-pub(super) fn check_programs() -> Result<(), ServerError> {
+pub(in crate::server::engine) fn check_programs() -> Result<(), ServerError> {
     let missing: Vec<&str> = PROGRAMS.into_iter().filter(|name| !is_installed(name)).collect();
     if missing.is_empty() {
         return Ok(());
@@ -119,7 +120,7 @@ pub(super) async fn probe(
         }
     }
     sweep(slot, launcher).await;
-    let enforced = enforced(config, cgroups.as_ref());
+    let enforced = enforced(config, cgroups.as_ref(), slots.len());
     let registry = Some(registry.address.clone());
     let isolation = if launcher.rootless { "runc in a user namespace (rootless)" } else { "runc" };
     let isolation = format!("{isolation}, network {}", config.network.as_str());
@@ -134,14 +135,16 @@ fn unusable(message: &str) -> ServerError {
 }
 
 /// Returns the limits that are enforced, in words.
-fn enforced(config: &EngineConfig, cgroups: Option<&Cgroups>) -> Vec<String> {
+fn enforced(config: &EngineConfig, cgroups: Option<&Cgroups>, slots: usize) -> Vec<String> {
     let mut limits = Vec::new();
     if cgroups.is_some() {
         limits.push(format!("memory {}", size::bytes(config.memory)));
         limits.push(format!("{} processes", config.max_processes));
     }
     limits.push(format!("time {}", exact_duration(config.build_timeout)));
-    limits.push(format!("disk {} for all builds, measured each second", size::bytes(config.disk)));
+    let (share, all) = (size::bytes(config.slot_bytes(slots)), size::bytes(config.disk));
+    let slots = plural(slots, "slot");
+    limits.push(format!("disk {share} ({all} for {slots}), measured each second"));
     limits
 }
 

@@ -61,7 +61,7 @@ impl CheckEngine {
     /// Creates the engine. `gap` is the reason for which no other engine is used.
     pub(in crate::server) fn new(gap: Option<String>) -> Self {
         let cores = std::thread::available_parallelism().map_or(2, usize::from);
-        let gaps = std::iter::once("images are checked, not built".to_owned()).chain(gap).collect();
+        let gaps = gap.into_iter().collect();
         let capabilities = Capabilities { engine: "check", gaps, ..Capabilities::default() };
         Self { capabilities, cores: Semaphore::new(cores) }
     }
