@@ -39,7 +39,7 @@ const FILE_KIND: &str = if cfg!(target_os = "linux") { "stat 2 linux" } else { "
 /// differ.
 const MIN_AGE: Duration = Duration::from_secs(2);
 
-/// What the cache has of a folder.
+/// The content of the cache for a folder.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct CachedFolder<'b> {
     /// The metadata of the folder if the rows are all its names, otherwise empty.

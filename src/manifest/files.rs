@@ -29,7 +29,7 @@ pub(super) struct DockerfileSource {
     pub(super) plain: Option<Arc<PlainBuild>>,
 }
 
-/// What a manifest needs to know of a build of the last stage for linux/amd64 without arguments.
+/// A build of the last stage for linux/amd64 without arguments.
 pub(super) struct PlainBuild {
     /// The problems for which Docker refuses it.
     pub(super) errors: Vec<DockerfileError>,

@@ -58,7 +58,7 @@ fn layer(manifest: &Value) -> OciDigest {
 }
 
 /// Returns the settings of a server with this registry.
-fn behind(registry: &Registry) -> ServerRegistryConfig {
+pub(crate) fn behind(registry: &Registry) -> ServerRegistryConfig {
     let registry = PushRegistry::new(registry.address.clone());
     ServerRegistryConfig { registry, upstream: Credentials::none() }
 }

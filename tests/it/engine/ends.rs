@@ -7,6 +7,7 @@ use imgplan::test_support::server::ServerConfig;
 use serde_json::{Value, json};
 
 use super::{BASE, EngineEnv, config, free_port, leftovers, manifest, one_image, programs, serve};
+use crate::mirrors_for_real::behind;
 use crate::server::{Service, archive};
 use crate::support::{KEY, TestEnv, wait_until};
 
@@ -110,7 +111,8 @@ async fn a_cancelled_build_leaves_the_tag_of_the_one_before() {
     let dir = tempfile::tempdir().unwrap();
     let config = |build_time| {
         let state = Some(dir.path().to_owned());
-        ServerConfig { state, build_time, engine: config(&registry), ..ServerConfig::default() }
+        let (engine, registry) = (config(&registry), Some(behind(&registry)));
+        ServerConfig { state, build_time, engine, registry, ..ServerConfig::default() }
     };
     let service = Service::start(config(Duration::ZERO)).await;
     assert_eq!(service.push("app").await["status"], "COMPLETED");

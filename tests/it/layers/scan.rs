@@ -100,7 +100,10 @@ impl Source {
 
     /// Returns the types that the file defines; true for those that other files see.
     pub(super) fn types(&self) -> Vec<(&str, bool)> {
-        let keyword = |at: &usize| matches!(self.text(*at), "struct" | "enum" | "trait" | "union");
+        let is_method = |at: usize| at.checked_sub(1).is_some_and(|dot| self.text(dot) == ".");
+        let keyword = |at: &usize| {
+            matches!(self.text(*at), "struct" | "enum" | "trait" | "union") && !is_method(*at)
+        };
         let found = (0..self.tokens.len()).filter(keyword);
         found
             .map(|at| {
