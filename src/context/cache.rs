@@ -215,7 +215,7 @@ impl<'b> ScanCache<'b> {
         Self { cached, max_time, ..Self::default() }
     }
 
-    /// Returns what the cache has of a folder.
+    /// Returns the content of the cache for a folder.
     pub(super) fn folder(&self, folder: &Path) -> CachedFolder<'b> {
         let bytes = self.cached.get(folder.as_os_str().as_encoded_bytes());
         bytes.and_then(|bytes| postcard::from_bytes(bytes).ok()).unwrap_or_default()
@@ -234,7 +234,7 @@ impl<'b> ScanCache<'b> {
         cfg!(unix) && stat.is_older_than(self.max_time)
     }
 
-    /// Sets what the cache has of a folder.
+    /// Sets the content of the cache for a folder.
     pub(super) fn put(&self, folder: &Path, content: &CachedFolder<'_>) {
         let Ok(bytes) = postcard::to_stdvec(content) else { return };
         let mut changed = self.changed.lock().unwrap_or_else(PoisonError::into_inner);

@@ -87,7 +87,7 @@ fn unread_kind(state: FileState) -> io::Result<EntryKind> {
     }
 }
 
-/// Updates what the cache has of a folder if it has changed.
+/// Updates the content of the cache for a folder if it has changed.
 fn update_cache<D: Dir>(
     dir: &LazyDir<D>,
     listed: &FolderContent<'_>,

@@ -17,7 +17,7 @@ pub(super) struct FolderContent<'b> {
     pub(super) names: FolderNames,
     /// The metadata of the folder if the names may be cached.
     pub(super) cacheable_stat: Option<Stat>,
-    /// What the cache has of the folder.
+    /// The content of the cache for the folder.
     pub(super) cached: CachedFolder<'b>,
     /// True if the names are those of the cache.
     pub(super) is_cached: bool,
