@@ -103,6 +103,7 @@ impl CommandLine {
             slots,
             build_timeout,
             build_network,
+            cache,
         } = args;
         self.flags("--engine", engine.map(EngineKind::as_str));
         self.flags("--registry", registry);
@@ -114,6 +115,7 @@ impl CommandLine {
         self.flags("--slots", *slots);
         self.flags("--build-timeout", build_timeout.map(exact_duration));
         self.flags("--build-network", build_network.map(BuildNetwork::as_str));
+        self.flags("--cache", cache);
     }
 
     /// Adds a flag with each of these values.

@@ -20,7 +20,7 @@ pub(super) async fn run(ui: &mut Ui, args: ServeArgs) -> Result<Exit, Failure> {
     if let Some(path) = url_file {
         file::replace(&path, format!("{url}\n").as_bytes())?;
     }
-    let key = if token { "the key of --token" } else { "any key" };
+    let key = if token { "its token" } else { "any key" };
     ui.data(format_args!("Serving the images API on {url}"))?;
     for line in engine::lines(server.capabilities()) {
         ui.message(line)?;

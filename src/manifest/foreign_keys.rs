@@ -39,8 +39,8 @@ const SYNONYMS: [(&str, &[&str]); 22] = [
 const REFERENCE_KEYS: [&str; 5] = ["image", "repository", "repo", "ref", "destination"];
 
 /// Settings of the local server's engine that only the person or the job that runs imgplan chooses.
-const OPERATOR_KEYS: [&str; 5] =
-    ["registry", "registry_auth", "registry_ca", "plain_http", "build_network"];
+const OPERATOR_KEYS: [&str; 6] =
+    ["registry", "registry_auth", "registry_ca", "plain_http", "build_network", "cache"];
 
 /// Keys that only images have.
 const IMAGE_KEYS: [&str; 8] =

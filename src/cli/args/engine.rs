@@ -78,6 +78,13 @@ pub(in crate::cli) struct EngineArgs {
         hide_short_help = true
     )]
     pub(in crate::cli) build_network: Option<BuildNetwork>,
+    /// Repository for the layers of builds, shared by servers: registry.example/cache
+    ///
+    /// A build takes the layers that it has from there, and puts new ones there. Whoever can write to
+    /// it can change images.
+    #[arg(long, value_name = "REPOSITORY", value_parser = cache_repository, env = "IMGPLAN_CACHE",
+          hide_short_help = true)]
+    pub(in crate::cli) cache: Option<String>,
 }
 
 impl EngineArgs {
@@ -95,6 +102,7 @@ impl EngineArgs {
             slots,
             build_timeout,
             build_network,
+            cache,
         } = self;
         let registry = registry.as_ref().map(|address| {
             let mut registry = PushRegistry::new(address);
@@ -118,6 +126,7 @@ impl EngineArgs {
                 .unwrap_or(default.build_timeout),
             memory: memory.or(manifest.memory).unwrap_or(default.memory),
             network: build_network.unwrap_or_default(),
+            cache: cache.clone(),
             ..default
         }
     }
@@ -132,9 +141,40 @@ fn registry_address(text: &str) -> Result<String, String> {
     if is_host { Ok(reference.registry().to_owned()) } else { Err(invalid.to_owned()) }
 }
 
+/// Parses the repository of a cache: with a host, and without tag and digest.
+fn cache_repository(text: &str) -> Result<String, String> {
+    let is_repository = text
+        .split_once('/')
+        .is_some_and(|(host, path)| registry_address(host).is_ok() && !path.contains([':', '@']));
+    let reference = format!("{text}/amd64:tag").parse::<RegistryRef>();
+    if is_repository && reference.is_ok() {
+        Ok(text.to_owned())
+    } else {
+        Err("write a host and a repository, without a tag: registry.example/cache".to_owned())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_cache_is_a_repository() {
+        for ok in ["127.0.0.1:5000/cache", "registry.example/team/cache"] {
+            assert_eq!(cache_repository(ok).as_deref(), Ok(ok));
+        }
+        for bad in [
+            "",
+            "cache",
+            "registry/cache",
+            "r.example",
+            "r.example/a:b",
+            "r.example/A",
+            "r.example/",
+        ] {
+            assert!(cache_repository(bad).is_err(), "{bad}");
+        }
+    }
 
     #[test]
     fn a_registry_is_a_host() {

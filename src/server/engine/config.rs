@@ -40,6 +40,8 @@ pub struct EngineConfig {
     pub max_processes: u32,
     /// Network of the commands of a build.
     pub network: BuildNetwork,
+    /// Repository for the layers of builds, which several servers share: a host and a path.
+    pub cache: Option<String>,
 }
 
 impl Default for EngineConfig {
@@ -54,6 +56,7 @@ impl Default for EngineConfig {
             memory: DEFAULT_MEMORY_BYTES,
             max_processes: DEFAULT_MAX_PROCESSES,
             network: BuildNetwork::Private,
+            cache: None,
         }
     }
 }

@@ -1,8 +1,10 @@
 //! Builds that succeed or fail by themselves.
 
 use imgplan::test_support::base::name::Platform;
+use imgplan::test_support::server::{EngineConfig, ServerConfig};
 
-use super::{BASE, DirectBuildah, EngineEnv, layers, manifest};
+use super::{BASE, DirectBuildah, EngineEnv, config, layers, manifest, one_image, programs};
+use crate::support::TestEnv;
 
 /// A base and three children; each child has a file and a command.
 fn family(engine: &EngineEnv) {
@@ -24,6 +26,25 @@ fn direct(engine: &EngineEnv, name: &str) -> Vec<String> {
     buildah.run(&folder, &["push", "--tls-verify=false", "direct", &target]);
     let image = format!("{}/direct:{name}", engine.registry.address);
     layers(&engine.registry.inspect("--raw", &image))
+}
+
+/// Two servers with stores of their own: the second takes the layers of the first from the repository.
+#[test]
+fn a_cache_repository_is_shared_by_servers() {
+    let Some(registry) = programs() else { return };
+    let build = |cache: Option<String>| {
+        let engine = EngineConfig { cache, ..config(&registry) };
+        let env = TestEnv::unlimited(ServerConfig { engine, ..ServerConfig::default() });
+        env.context("app", &format!("{BASE}RUN head -c 9 /dev/urandom > /random\n"));
+        std::fs::copy("/bin/busybox", env.path("app/busybox")).unwrap();
+        env.write("imgplan.yaml", one_image("app"));
+        env.apply();
+        layers(&registry.inspect("--raw", &format!("{}/prime/local/app:v1", registry.address)))
+    };
+    let cache = || Some(format!("{}/shared/cache", registry.address));
+    let first = build(cache());
+    assert_eq!(build(cache()), first);
+    assert_ne!(build(None), first, "the file is random");
 }
 
 #[test]
@@ -84,7 +105,7 @@ fn a_failed_command_is_named_with_its_last_lines() {
 fn another_platform_is_never_built_in_silence() {
     let Some(engine) = EngineEnv::start(|_| ()) else { return };
     engine.context("base", BASE);
-    engine.env.write("imgplan.yaml", super::one_image("base"));
+    engine.env.write("imgplan.yaml", one_image("base"));
     engine.env.apply();
     // As an image of another registry, which the server knows nothing about.
     let base = engine.reference("base:v1");

@@ -215,6 +215,7 @@ fn a_manifest_sets_limits_and_no_registry_or_network() {
         ("registry-ca", "ca.pem", "--registry-ca", "IMGPLAN_REGISTRY_CA"),
         ("plain_http", "true", "--plain-http", "IMGPLAN_PLAIN_HTTP"),
         ("build_network", "host", "--build-network", "IMGPLAN_BUILD_NETWORK"),
+        ("cache", "evil.example/cache", "--cache", "IMGPLAN_CACHE"),
     ] {
         local(&format!("engine: buildah, {key}: {value}"));
         for command in [&["plan", "--local"][..], &["apply", "--local", "--auto-approve"]] {

@@ -209,6 +209,11 @@ impl BuildSteps<'_> {
         command.args(["--force-rm", "--layers", "--timestamp", "0", "--pull=missing"]);
         command.args(["--format", format.as_str(), "--platform", job.platform.as_str()]);
         command.arg("--authfile").arg(self.slot.authfile());
+        if let Some(cache) = &config.cache {
+            // Layers are found by the instruction and its inputs, whatever the platform.
+            let repository = format!("{cache}/{}", job.platform.arch());
+            command.args(["--cache-from", &repository, "--cache-to", &repository]);
+        }
         for base in bases {
             // Every name is replaced, so that none is taken for a path of this machine, as `oci:x` is.
             let context = format!("{}=docker-image://{}", base.reference, full_reference(base)?);
