@@ -106,7 +106,7 @@ impl Reach {
             }
             _ => fs::canonicalize(path).ok(),
         };
-        // A file is asked for once.
+        // Files are not on the way to others.
         if !meta.is_file() {
             lock().insert(path.to_owned(), real.clone());
         }

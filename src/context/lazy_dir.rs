@@ -41,19 +41,18 @@ impl<D: Dir> LazyDir<D> {
 
     /// Returns the open folder.
     pub(super) fn get(&self) -> io::Result<&D> {
-        if self.opened.get().is_none() {
-            let opened = self.open()?;
-            return Ok(self.opened.get_or_init(|| opened));
+        if let Some(dir) = self.opened.get() {
+            return Ok(dir);
         }
-        self.opened.get().ok_or_else(|| io::ErrorKind::NotFound.into())
+        let dir = self.open()?;
+        Ok(self.opened.get_or_init(|| dir))
     }
 
-    /// Opens the folder from the nearest one above it that is open. Those between are closed again, because
-    /// descriptors are limited.
+    /// Opens the folder from the nearest one above it that is open. Those between are closed again,
+    /// because descriptors are limited.
     fn open(&self) -> io::Result<D> {
-        let mut closed = vec![self];
+        let (mut closed, mut opened) = (Vec::new(), None);
         let mut above = self.parent.as_deref();
-        let mut opened = None;
         while let Some(folder) = above {
             opened = folder.opened.get();
             if opened.is_some() {
@@ -62,15 +61,19 @@ impl<D: Dir> LazyDir<D> {
             closed.push(folder);
             above = folder.parent.as_deref();
         }
-        let mut dir: Option<D> = None;
+        let mut last: Option<D> = None;
         for folder in closed.into_iter().rev() {
-            let child = match (dir.as_ref().or(opened), folder.path.file_name()) {
-                (Some(parent), Some(name)) => parent.child(name)?,
-                _ => D::at(&folder.path)?,
-            };
-            dir = Some(child);
+            last = Some(folder.open_in(last.as_ref().or(opened))?);
         }
-        dir.ok_or_else(|| io::ErrorKind::NotFound.into())
+        self.open_in(last.as_ref().or(opened))
+    }
+
+    /// Opens the folder in the one above it; a root has none.
+    fn open_in(&self, above: Option<&D>) -> io::Result<D> {
+        match (above, self.path.file_name()) {
+            (Some(above), Some(name)) => above.child(name),
+            _ => D::at(&self.path),
+        }
     }
 
     /// Forgets the folder above an open folder, so that it is closed as early as possible.

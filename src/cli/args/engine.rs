@@ -80,8 +80,8 @@ pub(in crate::cli) struct EngineArgs {
     pub(in crate::cli) build_network: Option<BuildNetwork>,
     /// Repository for the layers of builds, shared by servers: registry.example/cache
     ///
-    /// A build takes the layers that it has from there, and puts new ones there. Whoever can write to
-    /// it can change images.
+    /// A build takes layers of the same instructions and files from there, and puts new ones there.
+    /// Whoever can write to the repository can change images.
     #[arg(long, value_name = "REPOSITORY", value_parser = cache_repository, env = "IMGPLAN_CACHE",
           hide_short_help = true)]
     pub(in crate::cli) cache: Option<String>,
