@@ -40,13 +40,14 @@ scalar!(
         let kind = EngineKind::ALL.into_iter().find(|kind| kind.as_str() == text);
         kind.ok_or_else(|| {
             let message = format!("`{}` is not an engine", text.escape_debug());
-            NameError::new(message, "write check, buildah or auto")
+            NameError::new(message, "write check, buildah, buildx or auto")
         })
     }),
     {
         "anyOf": [
             { "const": "check", "description": "Check builds, and build nothing." },
             { "const": "buildah", "description": "Build with Buildah and runc." },
+            { "const": "buildx", "description": "Build with a builder of docker buildx." },
             { "const": "auto", "description": "Buildah if it works here, else check." },
             { "type": "string", "pattern": r"\$", "description": "From a variable." },
         ]

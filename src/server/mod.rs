@@ -11,7 +11,7 @@
 //! request ─► routes (log, token, limits) ─► inject (faults) ─► initiate │ builds │ images │ update │ account │ upload
 //!                                                                 │            ▲
 //!                                    store (state + its files) ◄──┴─ worker ───┘  a task for each running build
-//!                                                                      ├► engine (check or buildah)
+//!                                                                      ├► engine (check, buildah, buildx)
 //!                                                                      └► mirror (copies to the registry)
 //! ```
 
@@ -45,6 +45,7 @@ mod model;
 mod observe;
 mod order;
 mod page;
+mod registry_client;
 pub(crate) mod registry_config;
 mod registry_images;
 mod routes;

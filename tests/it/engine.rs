@@ -3,6 +3,7 @@
 //! skopeo busybox-static`.
 
 mod builds;
+mod buildx;
 mod clients;
 mod contained;
 mod ends;

@@ -40,6 +40,8 @@ pub struct EngineConfig {
     pub max_processes: u32,
     /// Network of the commands of a build.
     pub network: BuildNetwork,
+    /// Builder of docker buildx; `None` for the one that the user has chosen.
+    pub builder: Option<String>,
     /// Repository for the layers of builds, which several servers share: a host and a path.
     pub cache: Option<String>,
 }
@@ -56,6 +58,7 @@ impl Default for EngineConfig {
             memory: DEFAULT_MEMORY_BYTES,
             max_processes: DEFAULT_MAX_PROCESSES,
             network: BuildNetwork::Private,
+            builder: None,
             cache: None,
         }
     }
@@ -81,7 +84,7 @@ pub enum BuildNetwork {
 }
 
 impl BuildNetwork {
-    /// Returns the value as Buildah takes it.
+    /// Returns the value as Buildah and BuildKit take it.
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Private => "private",
