@@ -28,8 +28,8 @@ pub enum ReferencePlatform {
 }
 
 impl ReferencePlatform {
-    /// Returns the platform that a Dockerfile means, on a builder for `builder`. `None` for one that the
-    /// service does not build for.
+    /// Returns the platform that a Dockerfile means, on a builder whose own platform is `builder`. `None`
+    /// for one that the service does not build for.
     pub fn on_builder(&self, unit: Platform, builder: Platform) -> Option<Platform> {
         match self {
             Self::Unit => Some(unit),

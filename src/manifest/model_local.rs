@@ -26,7 +26,8 @@ pub(crate) struct LocalSettings {
     /// Maximum memory of a build, as `--memory`.
     #[schemars(extend("default" = "2GiB"))]
     pub memory: Option<SizeSetting>,
-    /// Maximum number of builds at the same time, as `--slots`. The default is one for each core.
+    /// Maximum number of builds at the same time, as `--slots`. The default is one for each core, and 8
+    /// with `buildx`.
     #[schemars(range(min = 1, max = 1000))]
     pub slots: Option<Spanned<u32>>,
     /// Maximum time of a build, as `--build-timeout`.

@@ -18,10 +18,10 @@ pub(in crate::cli) struct EngineArgs {
     /// Program that makes the images
     ///
     /// `check`, the default, looks for the errors that a build would have, and builds nothing.
-    /// `buildah` builds and pushes to `--registry`. `buildx` gives builds to the `--builder` of docker
-    /// buildx, such as another machine or a cluster, which pushes to `--registry`. `auto` is `buildah` if that works here, else
-    /// `check`. `imgplan serve` needs a `--token` for an engine that may build, because whoever can
-    /// use the server can then run commands.
+    /// `buildah` builds and pushes to `--registry`. `buildx` gives builds to the `--builder` of
+    /// docker buildx, such as another machine or a cluster, which pushes to `--registry`. `auto` is
+    /// `buildah` if that works here, else `check`. `imgplan serve` needs a `--token` for an engine
+    /// that may build, because whoever can use the server can then run commands.
     #[arg(long, value_name = "ENGINE", value_enum, env = "IMGPLAN_ENGINE")]
     pub(in crate::cli) engine: Option<EngineKind>,
     /// Registry to push images to: 127.0.0.1:5000

@@ -30,7 +30,7 @@ pub struct EngineConfig {
     pub auth: Option<PathBuf>,
     /// Maximum disk space of all builds together, with their caches, in bytes.
     pub disk: u64,
-    /// Maximum number of builds at the same time; `None` for one on each core.
+    /// Maximum number of builds at the same time; `None` for one on each core, and 8 with `buildx`.
     pub slots: Option<usize>,
     /// Maximum time of a build.
     pub build_timeout: Duration,
@@ -79,12 +79,12 @@ pub enum BuildNetwork {
     Private,
     /// No network
     None,
-    /// The network of this machine, with its loopback interface
+    /// The network of the machine that builds, with its loopback interface
     Host,
 }
 
 impl BuildNetwork {
-    /// Returns the value as Buildah and BuildKit take it.
+    /// Returns the value as flags have it.
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Private => "private",

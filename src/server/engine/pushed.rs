@@ -5,15 +5,15 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::BuiltImage;
 use super::config::PushRegistry;
-use super::{BuiltImage, EngineFailure};
 use crate::base::file::{AtPath, replace_private};
 use crate::base::input::{self, InputKind};
 use crate::base::name::BuildId;
 use crate::base::reference::{OciDigest, RegistryRef};
 use crate::registry::Registries;
 use crate::server::error::ServerError;
-use crate::server::registry_client::{own_registry, reason};
+use crate::server::registry_client::own_registry;
 
 /// The images in the registry that an engine pushes to.
 #[derive(Debug)]
@@ -52,34 +52,25 @@ impl PushedImages {
         &self.registry
     }
 
-    /// Returns the image that an earlier call for the same build pushed, if its tag still has it.
-    pub(super) async fn find(&self, id: &BuildId, destination: &RegistryRef) -> Option<BuiltImage> {
+    /// Returns the digest of the image that an earlier call for the same build pushed, if its tag still
+    /// has it.
+    pub(super) async fn find(&self, id: &BuildId, destination: &RegistryRef) -> Option<OciDigest> {
         let digest = self.records.get(id, destination)?;
         let lookup = self.registry.resolve_all(&[(destination.clone(), None)], &|_| ()).await;
         let tagged = lookup.into_iter().next()?.ok()?;
-        if tagged.digest != digest {
-            return None;
-        }
-        let size = self.registry.image_size(destination, digest, &|_| ()).await.ok()?;
-        Some(BuiltImage { digest: Some(digest), size })
+        (tagged.digest == digest).then_some(digest)
     }
 
-    /// Records that an image was pushed for a build, and returns it with its size.
-    ///
-    /// # Errors
-    ///
-    /// Fails if the registry does not return the image.
-    pub(super) async fn add(
-        &self,
-        id: &BuildId,
-        destination: &RegistryRef,
-        digest: OciDigest,
-    ) -> Result<BuiltImage, EngineFailure> {
+    /// Records that an image was pushed for a build.
+    pub(super) fn add(&self, id: &BuildId, destination: &RegistryRef, digest: OciDigest) {
         let record = PushRecord { destination: destination.to_string(), digest };
         self.records.add(id, &record);
+    }
+
+    /// Returns a pushed image, with its size if the registry tells it.
+    pub(super) async fn image(&self, destination: &RegistryRef, digest: OciDigest) -> BuiltImage {
         let size = self.registry.image_size(destination, digest, &|_| ()).await;
-        let size = size.map_err(|error| reason(&error))?;
-        Ok(BuiltImage { digest: Some(digest), size })
+        BuiltImage { digest: Some(digest), size: size.ok().flatten() }
     }
 
     /// Deletes the record of a build whose result is stored.

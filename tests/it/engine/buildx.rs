@@ -7,8 +7,10 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
+use serde_json::json;
+
 use super::{BASE, content, leftovers, manifest, programs};
-use crate::support::{Registry, TestEnv, wait_until};
+use crate::support::{REGISTRY_USER, Registry, TestEnv, wait_until};
 
 const APPLY: [&str; 5] = ["apply", "--auto-approve", "--local", "--engine", "buildx"];
 
@@ -72,7 +74,10 @@ struct BuildxEnv {
 impl BuildxEnv {
     /// Returns `None`, with a message, if a program is missing.
     fn start() -> Option<Self> {
-        let registry = programs()?;
+        Self::start_with(programs()?)
+    }
+
+    fn start_with(registry: Registry) -> Option<Self> {
         let Some(root) = std::env::var_os("IMGPLAN_DOCKER").map(PathBuf::from) else {
             let _ = writeln!(std::io::stderr(), "SKIPPED: engine::buildx: no IMGPLAN_DOCKER");
             return None;
@@ -113,7 +118,7 @@ impl BuildxEnv {
 #[test]
 fn a_builder_builds_and_pushes() {
     let Some(buildx) = BuildxEnv::start() else { return };
-    // Everything that the engine `buildah` refuses, and a Dockerfile in a folder.
+    // What the engine `buildah` refuses.
     let app = "FROM base:v1\nCOPY <<EOF /from-heredoc\nheredoc\nEOF\n\
                RUN --mount=type=bind,target=/context cp /context/busybox /copied\n\
                RUN --mount=type=cache,id=shared,target=/cache echo app > /name\n";
@@ -126,6 +131,24 @@ fn a_builder_builds_and_pushes() {
     let files = content(&buildx.registry, &image);
     assert!(files.contains("heredoc\n") && files.contains("app\n"), "the files are missing");
     env.ok(APPLY).says("No changes.");
+
+    // A name that only the server knows, a stage of the name of an image, and a Dockerfile in a folder.
+    env.context("literal", "");
+    let literal = "FROM prime/local/base:v1 AS base\nRUN echo literal > /literal\nFROM base\n";
+    env.write("literal/docker/Dockerfile", literal);
+    let images = manifest(&["base", "app", "literal"]);
+    env.write(
+        "imgplan.yaml",
+        images.replace("context: literal", "context: literal, dockerfile: docker/Dockerfile"),
+    );
+    env.ok(APPLY).says("Apply: 1 built");
+    let literal = format!("{}/prime/local/literal:v1", buildx.registry.address);
+    assert!(content(&buildx.registry, &literal).contains("literal\n"));
+    let log = env.ok(["logs", "literal", "--local"]).stdout.clone();
+    assert!(
+        log.contains(&format!("{}/prime/local/base@sha256:", buildx.registry.address)),
+        "{log}"
+    );
 
     // A base that is built again is used in its new form, although the builder has the old one.
     env.edit(
@@ -159,7 +182,9 @@ fn failures_of_a_builder_have_their_reasons() {
     output
         .says("Dockerfile: `RUN echo going wrong; exit 7` failed: exit code: 7\n  | going wrong\n");
     output.says("is for linux/amd64, and this build needs it for linux/arm64");
-    output.says("RUN needs a builder that runs linux/arm64 programs").says("tonistiigi/binfmt");
+    if !Path::new("/proc/sys/fs/binfmt_misc/qemu-aarch64").exists() {
+        output.says("RUN needs a builder that runs linux/arm64 programs").says("tonistiigi/binfmt");
+    }
     output.says("line 1: the base image `localhost:1/none:v1` cannot be looked up: ");
 
     let refused = env.call(APPLY).env("IMGPLAN_CACHE", "localhost:5000/cache").run();
@@ -168,6 +193,33 @@ fn failures_of_a_builder_have_their_reasons() {
     refused.code(1).says("no builder \"farm\" found");
     buildx.env.unset("IMGPLAN_REGISTRY");
     buildx.env.run(APPLY).code(1).says("it needs a registry").says("--registry HOST:PORT");
+}
+
+#[test]
+fn a_builder_gets_the_credentials_of_the_server_only() {
+    if programs().is_none() {
+        return;
+    }
+    let Some(registry) = Registry::protected() else { return };
+    let Some(mut buildx) = BuildxEnv::start_with(registry) else { return };
+    let (user, password) = REGISTRY_USER;
+    let given = json!({
+        "auths": {&buildx.registry.address: {"username": user, "password": password}},
+        "proxies": {"default": {"httpProxy": "http://user:secret@127.0.0.1:9"}},
+    });
+    let base = format!("{BASE}RUN test -z \"$HTTP_PROXY$http_proxy\"\n");
+    let app = "FROM base:v1\nRUN echo app > /name\n";
+    let users = "{\"auths\": {}, \"proxies\": {\"default\": {\"httpProxy\": \"http://x\"}}}";
+    fs::write(buildx.env.home().join(".docker/config.json"), users).unwrap();
+    buildx.images(&[("base", &base), ("app", app)]);
+    let denied = buildx.env.run(APPLY);
+    denied.code(1).says("Apply: 0 built");
+    buildx.env.write("auth.json", given.to_string());
+    buildx.env.set("IMGPLAN_REGISTRY_AUTH", "auth.json");
+    // Docker's command line prefers it to its configuration.
+    buildx.env.set("DOCKER_AUTH_CONFIG", "{\"auths\": {}}");
+    let output = buildx.env.ok(APPLY);
+    output.says("Apply: 2 built").never_says(password).never_says("secret");
 }
 
 #[test]

@@ -188,8 +188,8 @@ impl BuildahEngine {
         let id = &steps.job.id;
         let destination = steps.job.destination()?;
         let earlier = unless_cancelled(&steps.cancel, self.pushed.find(id, &destination)).await?;
-        if let Some(image) = earlier {
-            return Ok(image);
+        if let Some(digest) = earlier {
+            return unless_cancelled(&steps.cancel, self.pushed.image(&destination, digest)).await;
         }
         steps.check_downloads(checked)?;
         let own_format = steps.write_dockerfile(checked)?;
@@ -203,7 +203,8 @@ impl BuildahEngine {
         }
         steps.check_result().await?;
         let digest = steps.push(&destination).await?;
-        unless_cancelled(&steps.cancel, self.pushed.add(id, &destination, digest)).await?
+        self.pushed.add(id, &destination, digest);
+        unless_cancelled(&steps.cancel, self.pushed.image(&destination, digest)).await
     }
 
     /// Waits until a build takes too long or too much disk space, and returns the message.
@@ -220,9 +221,7 @@ impl BuildahEngine {
             }
         };
         tokio::select! {
-            () = time => {
-                too_long(self.config.build_timeout)
-            }
+            () = time => too_long(self.config.build_timeout),
             () = too_large => self.too_large(),
         }
     }

@@ -1,15 +1,15 @@
-//! The engine that gives builds to a builder of docker buildx, which may be on another machine or a
+//! The engine that gives builds to a builder of docker buildx, which may be on another machine or in a
 //! cluster. The builder pushes the images to the registry.
 //!
-//! The archive goes to buildx as it is. Every base is looked up first, to check its platform, and is
-//! named by its digest: of a base for another platform, BuildKit would build an image that claims to be
-//! for the requested one.
+//! The archive goes to buildx as it is. Every base is looked up first (`bases`), because `BuildKit` does
+//! not check its platform: from a base for another one it makes an image that claims to be for the
+//! requested one.
 
+mod bases;
 mod builder;
 mod client;
 mod output;
 
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -17,10 +17,11 @@ use futures::future::BoxFuture;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
+use self::bases::BaseLookup;
 use self::builder::Builder;
 use self::client::{BuildxClient, BuildxTarget};
-use super::check::{CheckEngine, CheckedDockerfile, FoundBase};
-use super::config::{BuildNetwork, EngineConfig, PushRegistry};
+use super::check::{CheckEngine, CheckedDockerfile};
+use super::config::{BuildNetwork, EngineConfig, PushRegistry, RegistryTrust};
 use super::folder::EngineFolder;
 use super::pushed::PushedImages;
 use super::{
@@ -29,11 +30,9 @@ use super::{
 };
 use crate::base::name::BuildId;
 use crate::base::reference::{OciDigest, RegistryRef};
-use crate::base::safe_text::one_line;
 use crate::base::text::exact_duration;
-use crate::registry::Registries;
 use crate::server::error::ServerError;
-use crate::server::registry_client::{credentials, other_registries, reason};
+use crate::server::registry_client::reason;
 
 /// Default number of builds at the same time.
 const DEFAULT_SLOTS: usize = 8;
@@ -49,8 +48,7 @@ pub(super) struct BuildxEngine {
     client: BuildxClient,
     check: CheckEngine,
     pushed: PushedImages,
-    /// The registries of bases that are not the server's.
-    others: Registries,
+    bases: BaseLookup,
     /// A permit for each further build at the same time.
     free: Semaphore,
     _folder: EngineFolder,
@@ -66,7 +64,6 @@ impl BuildxEngine {
         config: &EngineConfig,
         state: Option<&Path>,
     ) -> Result<Self, ServerError> {
-        client::check_programs()?;
         let Some(registry) = &config.registry else {
             let help = "add --registry HOST:PORT, with an address that the builder reaches too";
             return Err(client::unusable("it needs a registry", help));
@@ -77,7 +74,8 @@ impl BuildxEngine {
         }
         let folder = EngineFolder::open(state)?;
         let client = BuildxClient::create(&folder.path, config, registry)?;
-        let builder = client.inspect().await?;
+        let builder = client.start_builder().await?;
+        let pushed = PushedImages::open(&folder.path, registry)?;
         let slots = config.slots.unwrap_or(DEFAULT_SLOTS).max(1);
         Ok(Self {
             capabilities: capabilities(config, registry, &builder),
@@ -85,8 +83,8 @@ impl BuildxEngine {
             builder,
             client,
             check: CheckEngine::new(None),
-            pushed: PushedImages::open(&folder.path, registry)?,
-            others: other_registries(credentials(registry.auth.as_deref()))?,
+            bases: BaseLookup::new(registry, pushed.registry())?,
+            pushed,
             free: Semaphore::new(slots),
             _folder: folder,
         })
@@ -124,22 +122,28 @@ impl BuildxEngine {
     ) -> Result<BuiltImage, EngineFailure> {
         let destination = job.destination()?;
         let earlier = unless_cancelled(cancel, self.pushed.find(&job.id, &destination)).await?;
-        if let Some(image) = earlier {
-            return Ok(image);
-        }
-        self.check_run(job, checked)?;
-        let bases = unless_cancelled(cancel, self.bases(job, checked)).await??;
-        let target = BuildxTarget { destination: &destination, bases: &bases };
-        let digest = self.client.build(job, &target, log, cancel).await?;
+        let digest = if let Some(digest) = earlier {
+            digest
+        } else {
+            self.check_run(job, checked)?;
+            let native = self.builder.native(job.platform);
+            let contexts = self.bases.contexts(job, checked, native);
+            let contexts = unless_cancelled(cancel, contexts).await??;
+            let target = BuildxTarget { destination: &destination, contexts: &contexts };
+            let rewrites_times = self.builder.rewrites_times();
+            let digest = self.client.build(job, &target, rewrites_times, (log, cancel)).await?;
+            self.pushed.add(&job.id, &destination, digest);
+            digest
+        };
         unless_cancelled(cancel, self.check_result(job, &destination, digest)).await??;
-        unless_cancelled(cancel, self.pushed.add(&job.id, &destination, digest)).await?
+        unless_cancelled(cancel, self.pushed.image(&destination, digest)).await
     }
 
     /// Checks that the builder runs the programs of every stage that runs one.
     fn check_run(&self, job: &BuildJob, checked: &CheckedDockerfile) -> Result<(), EngineFailure> {
-        let builder = self.builder.native;
+        let native = self.builder.native(job.platform);
         let runnable = &self.capabilities.architectures;
-        let Some(missing) = checked.missing_platform(job.platform, builder, runnable) else {
+        let Some(missing) = checked.missing_platform(job.platform, native, runnable) else {
             return Ok(());
         };
         Err(EngineFailure::Failed(format!(
@@ -149,59 +153,8 @@ impl BuildxEngine {
         )))
     }
 
-    /// Returns the pinned reference of each base, by its text in the Dockerfile.
-    ///
-    /// # Errors
-    /// Fails if a base cannot be looked up, or is for another platform.
-    async fn bases(
-        &self,
-        job: &BuildJob,
-        checked: &CheckedDockerfile,
-    ) -> Result<BTreeMap<String, String>, EngineFailure> {
-        let mut bases = BTreeMap::new();
-        for base in &checked.bases {
-            let reference = base.full_reference()?;
-            let digest = self.base_digest(job, base, &reference).await.map_err(|reason| {
-                let (dockerfile, line) = (&job.dockerfile, base.line);
-                let shown = one_line(&base.reference, 300);
-                format!("{dockerfile}: line {line}: the base image `{shown}` {reason}")
-            })?;
-            bases.insert(base.reference.clone(), format!("{}@{digest}", reference.name()));
-        }
-        Ok(bases)
-    }
-
-    async fn base_digest(
-        &self,
-        job: &BuildJob,
-        base: &FoundBase,
-        reference: &RegistryRef,
-    ) -> Result<OciDigest, String> {
-        // BuildKit itself refuses other platforms.
-        let wanted = base.platform.on_builder(job.platform, self.builder.native);
-        let wanted = wanted.unwrap_or(job.platform);
-        let is_own = self.capabilities.registry.as_deref() == Some(reference.registry());
-        let registry = if is_own { self.pushed.registry() } else { &self.others };
-        let lookup = registry.resolve_all(&[(reference.clone(), None)], &|_| ()).await;
-        let Some(lookup) = lookup.into_iter().next() else { return Err("is unknown".to_owned()) };
-        let cannot = |error| format!("cannot be looked up: {}", reason(&error));
-        let found = lookup.map_err(cannot)?;
-        let others = if found.platforms.is_empty() {
-            let platform = registry.image_platform(reference, found.digest, &|_| ()).await;
-            platform.map_err(cannot)?.filter(|platform| *platform != wanted)
-        } else {
-            let other = found.platforms.keys().next().copied();
-            other.filter(|_| !found.platforms.contains_key(&wanted))
-        };
-        match others {
-            None => Ok(found.digest),
-            Some(actual) => Err(format!(
-                "is for {actual}, and this build needs it for {wanted}: use a base that has {wanted}"
-            )),
-        }
-    }
-
-    /// Checks that the pushed image is for the requested platform.
+    /// Checks that the pushed image is for the requested platform. A frontend of a `# syntax=` line may
+    /// make another one.
     async fn check_result(
         &self,
         job: &BuildJob,
@@ -210,13 +163,13 @@ impl BuildxEngine {
     ) -> Result<(), EngineFailure> {
         let registry = self.pushed.registry();
         let actual = registry.image_platform(destination, digest, &|_| ()).await;
-        match actual.map_err(|error| reason(&error))? {
-            Some(actual) if actual != job.platform => Err(EngineFailure::Failed(format!(
-                "the image is for {actual}, and {} was requested: check `--platform`",
-                job.platform
-            ))),
-            _ => Ok(()),
-        }
+        let wanted = job.platform;
+        let actual = match actual.map_err(|error| reason(&error))? {
+            Some(actual) if actual == wanted => return Ok(()),
+            Some(actual) => format!("for {actual}"),
+            None => "without a platform".to_owned(),
+        };
+        Err(EngineFailure::Failed(format!("the image is {actual}, and {wanted} was requested")))
     }
 }
 
@@ -239,24 +192,30 @@ impl Engine for BuildxEngine {
     }
 }
 
+/// Returns the abilities of the engine with a builder.
 fn capabilities(config: &EngineConfig, registry: &PushRegistry, builder: &Builder) -> Capabilities {
     let name = config.builder.as_deref().unwrap_or("the current one");
     let network = match config.network {
         BuildNetwork::Private => "that of the builder",
-        BuildNetwork::None | BuildNetwork::Host => config.network.as_str(),
+        BuildNetwork::None => "none",
+        BuildNetwork::Host => "that of the builder's machine",
     };
     let driver = &builder.driver;
     let mut gaps = vec![
         "memory, processes and disk space are limited by the builder alone".to_owned(),
         "ADD of a URL and `# syntax=` download from the network of the builder".to_owned(),
+        "caches of RUN --mount=type=cache are shared by all builds of the builder".to_owned(),
     ];
-    if driver == "docker" {
+    if !builder.rewrites_times() {
         gaps.push("two builds of the same files have different digests (driver docker)".to_owned());
+    }
+    if matches!(registry.trust, RegistryTrust::Ca(_)) {
+        gaps.push("the builder must trust the registry's authority by its own settings".to_owned());
     }
     Capabilities {
         engine: "buildx",
         registry: Some(registry.address.clone()),
-        architectures: builder.platforms.clone(),
+        architectures: builder.platforms(),
         isolation: format!("BuildKit, builder {name} (driver {driver}), network {network}"),
         enforced: vec![format!("time {}", exact_duration(config.build_timeout))],
         gaps,
