@@ -6,6 +6,7 @@ mod builds;
 mod buildx;
 mod clients;
 mod contained;
+mod emulated;
 mod ends;
 mod example;
 mod local;

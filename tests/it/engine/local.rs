@@ -34,7 +34,7 @@ fn address(env: &TestEnv) -> String {
 }
 
 /// Asserts that no process, mount or registry of the local server is left.
-fn assert_nothing_is_left(env: &TestEnv) {
+pub(super) fn assert_nothing_is_left(env: &TestEnv) {
     let folder = env.path(SERVER).display().to_string();
     wait_until("nothing is left", || leftovers(&folder).is_empty());
     assert!(TcpStream::connect(address(env)).is_err(), "the registry still listens");
