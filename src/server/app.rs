@@ -127,7 +127,7 @@ impl App {
             upload_ttl: config.upload_ttl,
             max_upload: config.max_upload,
             uploads: folder.create_child(&WorkName::UPLOADS, FileMode::Private)?,
-            logs: BuildLogs::open(&folder)?,
+            logs: BuildLogs::open(&folder, config.origin)?,
             tokens: RunningTokens::default(),
             syncs: config.sync && temp.is_none(),
             _temp: temp,

@@ -181,6 +181,7 @@ fn failures_of_a_builder_have_their_reasons() {
     output.code(1).says("Apply: 0 built").says("4 failed");
     output
         .says("Dockerfile: `RUN echo going wrong; exit 7` failed: exit code: 7\n  | going wrong\n");
+    output.says(" --local` shows the whole log");
     output.says("is for linux/amd64, and this build needs it for linux/arm64");
     if !Path::new("/proc/sys/fs/binfmt_misc/qemu-aarch64").exists() {
         output.says("RUN needs a builder that runs linux/arm64 programs").says("tonistiigi/binfmt");

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::Command;
 
 use super::local::assert_nothing_is_left;
-use super::programs;
+use super::{manifest, programs};
 use crate::support::{Call, TestEnv};
 
 /// Runs a program in a user namespace of all users of the machine, with QEMU for the programs of ARM.
@@ -66,14 +66,13 @@ fn an_emulator_runs_the_commands_of_a_foreign_platform() {
         let _ = writeln!(std::io::stderr(), "SKIPPED: engine::emulated: no usable QEMU");
         return;
     }
-    let mut manifest = "version: 1\nimages:\n".to_owned();
-    for code in [0, 7] {
+    let contexts = [0, 7].map(|code| {
         let name = format!("exits-{code}");
         env.context(&name, "FROM scratch\nCOPY --chmod=755 program /\nRUN [\"/program\"]\n");
         env.write(&format!("{name}/program"), program(code));
-        manifest +=
-            &format!("  - {{name: {name}, tag: v1, context: {name}, platforms: [linux/arm64]}}\n");
-    }
+        name
+    });
+    let manifest = manifest(&contexts).replace('}', ", platforms: [linux/arm64]}");
     env.write("imgplan.yaml", manifest);
     let args = ["apply", "--local", "--engine", "buildah", "--auto-approve", "--slots", "1"];
     let args = [&args[..], &["--build-network", "none"]].concat();
