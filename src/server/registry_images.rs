@@ -21,6 +21,7 @@ use super::registry_config::ServerRegistryConfig;
 use crate::base::name::Platform;
 use crate::base::reference::{OciDigest, RegistryRef};
 use crate::base::safe_text::escaped;
+use crate::registry::error::RegistryErrorKind;
 use crate::registry::{CopiedImage, ImageCopier, Registries, TagRemoval};
 
 /// Maximum number of images that are copied at the same time; the others wait.
@@ -158,6 +159,23 @@ impl RegistryImages {
         self.publish(&copied).await.map(|_| ())
     }
 
+    /// Returns the digest that the tag of a location has; `None` if there is no such tag.
+    ///
+    /// # Errors
+    ///
+    /// Fails with a reason, as [`RegistryImages::copy`] does.
+    pub(super) async fn tagged(&self, location: &Location) -> Result<Option<OciDigest>, String> {
+        // A registry cannot have what it has no name for, such as a team with upper case.
+        let Ok(reference) = self.reference(location) else { return Ok(None) };
+        let lookups = self.copier.destination().resolve_all(&[(reference, None)], &|_| ()).await;
+        match lookups.into_iter().next() {
+            Some(Ok(found)) => Ok(Some(found.digest)),
+            Some(Err(error)) if error.kind == RegistryErrorKind::NotFound => Ok(None),
+            Some(Err(error)) => Err(reason(&error)),
+            None => Ok(None),
+        }
+    }
+
     /// Removes the tag of a location. `is_shared` tells whether another image of the repository has the
     /// digest. The caller holds the lock of the repository.
     ///
@@ -169,7 +187,6 @@ impl RegistryImages {
         location: &Location,
         is_shared: impl FnOnce(OciDigest) -> bool,
     ) -> Result<TagRemoval, String> {
-        // A registry cannot have what it has no name for, such as a team with upper case.
         let Ok(reference) = self.reference(location) else { return Ok(TagRemoval::Removed) };
         let removal = self.copier.destination().remove_tag(&reference, is_shared, &|_| ()).await;
         removal.map_err(|error| reason(&error))
