@@ -103,6 +103,7 @@ fn client(transport: Arc<dyn Transport>) -> Client {
     let endpoint = Endpoint {
         url: "https://service".to_owned(),
         key: ApiKey::new("key"),
+        key_from: None,
         withholds_key: false,
         owner: DefaultOwner::default(),
     };

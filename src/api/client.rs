@@ -338,6 +338,7 @@ impl Client {
         let endpoint = Endpoint {
             url,
             key,
+            key_from: None,
             withholds_key: false,
             owner: crate::base::owner::DefaultOwner::default(),
         };

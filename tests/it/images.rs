@@ -83,6 +83,7 @@ impl Project {
         let endpoint = Endpoint {
             url: server.url(),
             key,
+            key_from: None,
             withholds_key: false,
             owner: DefaultOwner::default(),
         };

@@ -44,6 +44,24 @@ pub(in crate::server) async fn start(
     Ok(StartedEngine { engine: Arc::new(CheckEngine::new(gap)), registry: None })
 }
 
+/// Checks that the programs of the engine that builds are installed. Runs none. `has_registry` is true if a
+/// registry to push to is named.
+///
+/// # Errors
+/// Fails with what is missing and how to install it.
+pub(crate) fn check_buildah(has_registry: bool) -> Result<(), ServerError> {
+    #[cfg(target_os = "linux")]
+    {
+        check_programs()?;
+        if has_registry { Ok(()) } else { OwnRegistry::program().map(drop) }
+    }
+    #[cfg(not(target_os = "linux"))]
+    {
+        let _ = has_registry;
+        Err(needs_linux())
+    }
+}
+
 #[cfg(target_os = "linux")]
 async fn start_buildah(
     config: &EngineConfig,
@@ -68,8 +86,13 @@ async fn start_buildah(
     _config: &EngineConfig,
     _state: Option<&Path>,
 ) -> Result<StartedEngine, ServerError> {
+    Err(needs_linux())
+}
+
+#[cfg(not(target_os = "linux"))]
+fn needs_linux() -> ServerError {
     let (message, help) = ("it needs Linux".to_owned(), "use --engine check".to_owned());
-    Err(ServerError::Engine { engine: "buildah", message, help })
+    ServerError::Engine { engine: "buildah", message, help }
 }
 
 #[cfg(not(target_os = "linux"))]

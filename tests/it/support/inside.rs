@@ -160,6 +160,7 @@ impl Simulation {
         let endpoint = Endpoint {
             url: server.url(),
             key: ApiKey::new("key"),
+            key_from: None,
             withholds_key: false,
             owner: DefaultOwner::default(),
         };

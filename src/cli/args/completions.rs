@@ -1,0 +1,29 @@
+//! Arguments of `imgplan completions` and `imgplan man`. The doc comments are the help texts.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct CompletionsArgs {
+    /// Shell: bash, zsh, fish, powershell or elvish
+    #[arg(value_name = "SHELL", hide_possible_values = true)]
+    pub(in crate::cli) shell: Shell,
+}
+
+/// A shell that has completions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(in crate::cli) enum Shell {
+    Bash,
+    Zsh,
+    Fish,
+    Powershell,
+    Elvish,
+}
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct ManArgs {
+    /// Folder for the pages, which is created if it does not exist
+    #[arg(short, long, value_name = "DIR", help_heading = "Output")]
+    pub(in crate::cli) output: PathBuf,
+}

@@ -1,0 +1,146 @@
+//! Splits the line of a shell into words, and writes candidates as shells read them. Pure.
+
+use std::ffi::OsString;
+
+use crate::base::safe_text::is_unsafe;
+use crate::cli::args::Shell;
+
+/// Characters that are themselves in every shell, besides letters and digits.
+const PLAIN: &str = "._:/=@%+-";
+
+/// True for a word that no shell changes, expands or executes.
+pub(super) fn is_plain(word: &str) -> bool {
+    word.chars().all(|c| c.is_ascii_alphanumeric() || PLAIN.contains(c))
+}
+
+/// Splits the line of bash up to the cursor into words; the last one is the word to complete. `None`
+/// within an escape.
+pub(super) fn split(line: &str) -> Option<Vec<OsString>> {
+    let closed = shlex::split(line);
+    // After a space, a word begins.
+    let begins = closed.is_some() && line.ends_with(char::is_whitespace);
+    let in_quotes = || {
+        let mut quotes = ['\'', '"'].iter().filter(|_| !line.ends_with('\\'));
+        quotes.find_map(|quote| shlex::split(&format!("{line}{quote}")))
+    };
+    let mut words = closed.or_else(in_quotes)?;
+    if begins {
+        words.push(String::new());
+    }
+    Some(words.into_iter().map(OsString::from).collect())
+}
+
+/// The word to complete, of which a shell may replace only the end.
+#[derive(Debug, Default)]
+pub(super) struct Replaced {
+    /// Beginning of the word that stays as it is.
+    kept: String,
+}
+
+impl Replaced {
+    /// Divides a word into what stays and what is replaced: bash replaces what follows the last colon or
+    /// equals sign. `replaced` may have quotes.
+    pub(super) fn new(word: &str, replaced: &str) -> Self {
+        let plain = shlex::split(replaced).map(|words| words.concat());
+        let replaced = [Some(replaced.to_owned()), plain];
+        let kept = replaced.iter().flatten().find_map(|replaced| word.strip_suffix(&**replaced));
+        Self { kept: kept.unwrap_or_default().to_owned() }
+    }
+}
+
+/// Returns the line of a candidate. `None` if the shell cannot take it, or would execute it.
+pub(super) fn line(shell: Shell, value: &str, help: &str, replaced: &Replaced) -> Option<String> {
+    if value.contains(is_unsafe) {
+        return None;
+    }
+    let help = |separator: &str| match help {
+        "" => String::new(),
+        help => format!("{separator}{help}"),
+    };
+    match shell {
+        Shell::Bash => {
+            let value = value.strip_prefix(&replaced.kept)?;
+            let is_special = |c: char| !(c.is_alphanumeric() || PLAIN.contains(c) || c == ',');
+            let escape = |c: char| is_special(c).then_some('\\').into_iter().chain([c]);
+            Some(value.chars().flat_map(escape).collect())
+        }
+        Shell::Zsh => {
+            let value = value.replace('\\', "\\\\").replace(':', "\\:");
+            Some(format!("{value}{}", help(":").replace('\\', "\\\\")))
+        }
+        Shell::Fish => Some(format!("{value}{}", help("\t"))),
+        // PowerShell inserts a candidate as it is.
+        Shell::Powershell => is_plain(value).then(|| format!("{value}{}", help("\t"))),
+        Shell::Elvish => Some(value.to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_of_bash_is_split_as_bash_does() {
+        for (line, words) in [
+            ("imgplan ", &["imgplan", ""][..]),
+            ("imgplan pl", &["imgplan", "pl"]),
+            ("imgplan plan --target app:v", &["imgplan", "plan", "--target", "app:v"]),
+            ("imgplan plan --target=app:", &["imgplan", "plan", "--target=app:"]),
+            ("imgplan -f 'a b' plan ", &["imgplan", "-f", "a b", "plan", ""]),
+            ("imgplan -f 'a b", &["imgplan", "-f", "a b"]),
+            ("imgplan -f \"a ", &["imgplan", "-f", "a "]),
+            (r"imgplan -f a\ b", &["imgplan", "-f", "a b"]),
+        ] {
+            let split = split(line).unwrap();
+            assert_eq!(split, words.iter().map(OsString::from).collect::<Vec<_>>(), "{line}");
+        }
+        assert_eq!(split("imgplan a\\"), None);
+    }
+
+    #[test]
+    fn bash_gets_the_end_of_a_word() {
+        let line = |word, replaced, value| {
+            line(Shell::Bash, value, "help", &Replaced::new(word, replaced))
+        };
+        for (word, replaced, value, expected) in [
+            ("app:v", "v", "app:v1", Some("v1")),
+            ("app:", "", "app:v1", Some("v1")),
+            ("app:", ":", "app:v1", Some(":v1")),
+            ("--target=app:", "", "--target=app:v1", Some("v1")),
+            ("", "", "app:v1", Some("app:v1")),
+            ("a b/", r"a\ b/", "a b/c", Some(r"a\ b/c")),
+            ("a b/", "'a b/", "a b/c", Some(r"a\ b/c")),
+            ("", "", "$(rm)", Some(r"\$\(rm\)")),
+            ("", "", "a\nb", None),
+            ("app:v", "v", "b", None),
+        ] {
+            assert_eq!(
+                line(word, replaced, value).as_deref(),
+                expected,
+                "{word} {replaced} {value}"
+            );
+        }
+    }
+
+    #[test]
+    fn each_shell_gets_its_form() {
+        let line = |shell, value| line(shell, value, "a: b", &Replaced::default());
+        assert_eq!(line(Shell::Zsh, "a:b").as_deref(), Some("a\\:b:a: b"));
+        assert_eq!(line(Shell::Fish, "a:b").as_deref(), Some("a:b\ta: b"));
+        assert_eq!(line(Shell::Powershell, "a:b").as_deref(), Some("a:b\ta: b"));
+        assert_eq!(line(Shell::Powershell, "a;b"), None);
+        assert_eq!(line(Shell::Elvish, "a b").as_deref(), Some("a b"));
+    }
+
+    #[test]
+    fn words_that_a_shell_changes_are_not_plain() {
+        for plain in ["app:v1", "label=value", "a.b/c_d-e", "v1+x@y%z"] {
+            assert!(is_plain(plain), "{plain}");
+        }
+        for other in
+            ["a b", "$(x)", "`x`", "a;b", "a*", "~", "a'b", "a\"b", "a\\b", "é", "a|b", "a,b"]
+        {
+            assert!(!is_plain(other), "{other}");
+        }
+    }
+}
