@@ -17,7 +17,9 @@ use clap::{Arg, ArgMatches, CommandFactory, FromArgMatches, ValueEnum};
 use clap_complete::engine::{self, ArgValueCandidates, CompletionCandidate};
 use clap_complete::env::{Elvish, EnvCompleter, Powershell};
 
-use super::args::{Cli, CommonArgs, CompletionsArgs, FileArgs, GlobalArgs, ManifestArgs, Shell};
+use super::args::{
+    Cli, CommonArgs, CompletionsArgs, FileArgs, GlobalArgs, ManifestArgs, ShellKind,
+};
 use super::env::env;
 use super::failure::{Exit, Failure};
 use super::settings::Settings;
@@ -45,24 +47,24 @@ pub(super) fn run(ui: &mut Ui, args: CompletionsArgs) -> Result<Exit, Failure> {
 }
 
 /// Returns the script of a shell.
-fn script(shell: Shell) -> std::io::Result<String> {
+fn script(shell: ShellKind) -> std::io::Result<String> {
     let generate = |shell: &dyn EnvCompleter| {
         let mut script = Vec::new();
         shell.write_registration(VARIABLE, PROGRAM, PROGRAM, PROGRAM, &mut script)?;
         Ok(String::from_utf8_lossy(&script).into_owned())
     };
     match shell {
-        Shell::Bash => Ok(include_str!("completions/imgplan.bash").to_owned()),
-        Shell::Zsh => Ok(include_str!("completions/imgplan.zsh").to_owned()),
-        Shell::Fish => Ok(include_str!("completions/imgplan.fish").to_owned()),
-        Shell::Powershell => generate(&Powershell),
-        Shell::Elvish => generate(&Elvish),
+        ShellKind::Bash => Ok(include_str!("completions/imgplan.bash").to_owned()),
+        ShellKind::Zsh => Ok(include_str!("completions/imgplan.zsh").to_owned()),
+        ShellKind::Fish => Ok(include_str!("completions/imgplan.fish").to_owned()),
+        ShellKind::Powershell => generate(&Powershell),
+        ShellKind::Elvish => generate(&Elvish),
     }
 }
 
 /// Prints the candidates for a line if the script of a shell asks for them. Returns false otherwise.
 pub(super) fn answer() -> bool {
-    let shell = env(VARIABLE).and_then(|name| Shell::from_str(&name, false).ok());
+    let shell = env(VARIABLE).and_then(|name| ShellKind::from_str(&name, false).ok());
     let (Some(shell), mut args) = (shell, std::env::args_os().skip(1)) else { return false };
     if args.next().is_none_or(|arg| arg != "--") {
         return false;
@@ -75,10 +77,10 @@ pub(super) fn answer() -> bool {
 
 /// Returns the candidates as a shell reads them. The last argument is the word to complete; bash
 /// passes its line and the part of the last word that it replaces.
-fn candidates(shell: Shell, args: Vec<OsString>) -> Option<String> {
+fn candidates(shell: ShellKind, args: Vec<OsString>) -> Option<String> {
     let (words, replaced) = match (shell, args.as_slice()) {
-        (Shell::Bash, [line, replaced]) => (words::split(line.to_str()?)?, replaced.to_str()?),
-        (Shell::Bash, _) => return None,
+        (ShellKind::Bash, [line, replaced]) => (words::split(line.to_str()?)?, replaced.to_str()?),
+        (ShellKind::Bash, _) => return None,
         _ => (args, ""),
     };
     let (last, before) = words.split_last()?;

@@ -8,11 +8,12 @@ mod registries;
 mod service;
 
 use std::path::Path;
-use std::time::Duration;
 
 use tokio::task::spawn_blocking;
 
-use self::findings::{CheckProblem, ManifestFinding, ServiceFinding, ServiceOutcome};
+use self::findings::{
+    CheckProblem, MAX_REQUEST_TIME, ManifestFinding, ServiceFinding, ServiceOutcome,
+};
 use super::args::DoctorArgs;
 use super::env::env;
 use super::failure::{Exit, Failure};
@@ -21,9 +22,6 @@ use super::settings::Settings;
 use super::ui::Ui;
 use crate::manifest::Workspace;
 use crate::report::checks::{Check, Verdict};
-
-/// Maximum time of a request.
-const MAX_REQUEST_TIME: Duration = Duration::from_secs(10);
 
 pub(super) async fn run(
     ui: &mut Ui,

@@ -8,12 +8,12 @@ use clap::{Args, ValueEnum};
 pub(in crate::cli) struct CompletionsArgs {
     /// Shell: bash, zsh, fish, powershell or elvish
     #[arg(value_name = "SHELL", hide_possible_values = true)]
-    pub(in crate::cli) shell: Shell,
+    pub(in crate::cli) shell: ShellKind,
 }
 
 /// A shell that has completions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(in crate::cli) enum Shell {
+pub(in crate::cli) enum ShellKind {
     Bash,
     Zsh,
     Fish,

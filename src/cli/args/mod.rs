@@ -25,7 +25,7 @@ use clap::{
 };
 
 pub(super) use self::apply::{ApplyArgs, DEFAULT_RETRIES};
-pub(super) use self::completions::{CompletionsArgs, ManArgs, Shell};
+pub(super) use self::completions::{CompletionsArgs, ManArgs, ShellKind};
 pub(super) use self::context::{ContextArgs, ContextCommand};
 pub(super) use self::doctor::DoctorArgs;
 pub(super) use self::engine::EngineArgs;
@@ -285,6 +285,11 @@ pub(in crate::cli) struct SchemaArgs {
 }
 
 impl Cli {
+    /// Returns the commands with their long help texts, which name the environment variables.
+    pub(super) fn documented() -> clap::Command {
+        help_with_env(Self::command())
+    }
+
     /// Parses the command line and the environment.
     ///
     /// # Errors
@@ -296,9 +301,9 @@ impl Cli {
             // Most do not need them, and a screen has no room.
             command.mut_args(|arg| if is_engine(&arg) { arg.hide_short_help(true) } else { arg })
         };
-        let command = WITH_LOCAL_ENGINE.iter().fold(help_with_env(Self::command()), |all, name| {
-            all.mut_subcommand(name, hide_engine)
-        });
+        let command = WITH_LOCAL_ENGINE
+            .iter()
+            .fold(Self::documented(), |all, name| all.mut_subcommand(name, hide_engine));
         let matches = command
             .try_get_matches()
             .map_err(|error| foreign_flags::add_tip(error, &Self::command()))?;

@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 
 use crate::base::safe_text::is_unsafe;
-use crate::cli::args::Shell;
+use crate::cli::args::ShellKind;
 
 /// Characters that are themselves in every shell, besides letters and digits.
 const PLAIN: &str = "._:/=@%+-";
@@ -49,7 +49,12 @@ impl Replaced {
 }
 
 /// Returns the line of a candidate. `None` if the shell cannot take it, or would execute it.
-pub(super) fn line(shell: Shell, value: &str, help: &str, replaced: &Replaced) -> Option<String> {
+pub(super) fn line(
+    shell: ShellKind,
+    value: &str,
+    help: &str,
+    replaced: &Replaced,
+) -> Option<String> {
     if value.contains(is_unsafe) {
         return None;
     }
@@ -58,20 +63,20 @@ pub(super) fn line(shell: Shell, value: &str, help: &str, replaced: &Replaced) -
         help => format!("{separator}{help}"),
     };
     match shell {
-        Shell::Bash => {
+        ShellKind::Bash => {
             let value = value.strip_prefix(&replaced.kept)?;
             let is_special = |c: char| !(c.is_alphanumeric() || PLAIN.contains(c) || c == ',');
             let escape = |c: char| is_special(c).then_some('\\').into_iter().chain([c]);
             Some(value.chars().flat_map(escape).collect())
         }
-        Shell::Zsh => {
+        ShellKind::Zsh => {
             let value = value.replace('\\', "\\\\").replace(':', "\\:");
             Some(format!("{value}{}", help(":").replace('\\', "\\\\")))
         }
-        Shell::Fish => Some(format!("{value}{}", help("\t"))),
+        ShellKind::Fish => Some(format!("{value}{}", help("\t"))),
         // PowerShell inserts a candidate as it is.
-        Shell::Powershell => is_plain(value).then(|| format!("{value}{}", help("\t"))),
-        Shell::Elvish => Some(value.to_owned()),
+        ShellKind::Powershell => is_plain(value).then(|| format!("{value}{}", help("\t"))),
+        ShellKind::Elvish => Some(value.to_owned()),
     }
 }
 
@@ -100,7 +105,7 @@ mod tests {
     #[test]
     fn bash_gets_the_end_of_a_word() {
         let line = |word, replaced, value| {
-            line(Shell::Bash, value, "help", &Replaced::new(word, replaced))
+            line(ShellKind::Bash, value, "help", &Replaced::new(word, replaced))
         };
         for (word, replaced, value, expected) in [
             ("app:v", "v", "app:v1", Some("v1")),
@@ -125,11 +130,11 @@ mod tests {
     #[test]
     fn each_shell_gets_its_form() {
         let line = |shell, value| line(shell, value, "a: b", &Replaced::default());
-        assert_eq!(line(Shell::Zsh, "a:b").as_deref(), Some("a\\:b:a: b"));
-        assert_eq!(line(Shell::Fish, "a:b").as_deref(), Some("a:b\ta: b"));
-        assert_eq!(line(Shell::Powershell, "a:b").as_deref(), Some("a:b\ta: b"));
-        assert_eq!(line(Shell::Powershell, "a;b"), None);
-        assert_eq!(line(Shell::Elvish, "a b").as_deref(), Some("a b"));
+        assert_eq!(line(ShellKind::Zsh, "a:b").as_deref(), Some("a\\:b:a: b"));
+        assert_eq!(line(ShellKind::Fish, "a:b").as_deref(), Some("a:b\ta: b"));
+        assert_eq!(line(ShellKind::Powershell, "a:b").as_deref(), Some("a:b\ta: b"));
+        assert_eq!(line(ShellKind::Powershell, "a;b"), None);
+        assert_eq!(line(ShellKind::Elvish, "a b").as_deref(), Some("a b"));
     }
 
     #[test]

@@ -6,12 +6,17 @@ mod service;
 #[cfg(test)]
 mod tests;
 
+use std::time::Duration;
+
 pub(super) use self::machine::{
     EngineFinding, FilesFinding, StateFinding, TempFinding, machine_problem,
 };
 pub(super) use self::service::{OwnerFinding, OwnerOutcome, ServiceFinding, ServiceOutcome};
 use crate::base::text::plural;
 use crate::report::checks::{Check, Verdict};
+
+/// Maximum time of a request.
+pub(super) const MAX_REQUEST_TIME: Duration = Duration::from_secs(10);
 
 /// A problem and its correction.
 #[derive(Debug, Clone, PartialEq, Eq)]

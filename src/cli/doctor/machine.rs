@@ -16,7 +16,7 @@ use crate::report::checks::Check;
 use crate::server::{EngineConfig, check_buildah};
 use crate::state::{StatePaths, StateSnapshot, Store};
 
-/// What an apply would use of this machine.
+/// The parts of this machine that an apply would use.
 pub(super) struct Machine {
     pub(super) engine: EngineConfig,
     /// True with `--local`.

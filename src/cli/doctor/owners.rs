@@ -4,8 +4,7 @@ use std::collections::BTreeSet;
 
 use futures::future::join_all;
 
-use super::MAX_REQUEST_TIME;
-use super::findings::{OwnerFinding, OwnerOutcome};
+use super::findings::{MAX_REQUEST_TIME, OwnerFinding, OwnerOutcome};
 use crate::api::Client;
 use crate::base::name::Owner;
 use crate::base::owner::DefaultOwner;

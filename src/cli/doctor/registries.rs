@@ -4,8 +4,7 @@ use std::collections::BTreeMap;
 
 use futures::future::join_all;
 
-use super::MAX_REQUEST_TIME;
-use super::findings::{CheckProblem, RegistryFinding, registry_problem};
+use super::findings::{CheckProblem, MAX_REQUEST_TIME, RegistryFinding, registry_problem};
 use crate::base::reference::RegistryRef;
 use crate::base::text::duration;
 use crate::cli::registries::connect;

@@ -4,8 +4,7 @@ use std::time::Instant;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::MAX_REQUEST_TIME;
-use super::findings::{CheckProblem, ServiceFinding, ServiceOutcome};
+use super::findings::{CheckProblem, MAX_REQUEST_TIME, ServiceFinding, ServiceOutcome};
 use crate::api::Client;
 use crate::cli::service::ServiceProfile;
 
