@@ -109,7 +109,7 @@ fn type_lines(env: &TestEnv, shell: Command, setup: &str) {
 fn bash_completes_lines() {
     let env = typed_project();
     let Some(shell) = shell(&env, "bash", &["--norc", "--noprofile", "-i"]) else { return };
-    type_lines(&env, shell, "source <(imgplan completions bash)");
+    type_lines(&env, shell, "eval \"$(imgplan completions bash)\"");
 }
 
 #[test]

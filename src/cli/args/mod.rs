@@ -152,10 +152,9 @@ pub(in crate::cli) enum Command {
     Doctor(DoctorArgs),
     /// Print the script that completes commands in a shell
     ///
-    /// In ~/.bashrc: source <(imgplan completions bash). In ~/.zshrc, after compinit: source
-    /// <(imgplan completions zsh). For fish: imgplan completions fish >
-    /// ~/.config/fish/completions/imgplan.fish. Images, groups and labels are completed from the
-    /// manifest.
+    /// In ~/.bashrc: eval "$(imgplan completions bash)"; in ~/.zshrc, after compinit: source
+    /// <(imgplan completions zsh); for fish, write the script to
+    /// ~/.config/fish/completions/imgplan.fish. Images, groups and labels are those of the manifest.
     Completions(CompletionsArgs),
     /// Write the manual pages
     #[command(hide = true)]
