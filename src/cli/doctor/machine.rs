@@ -13,7 +13,7 @@ use crate::base::text::duration;
 use crate::cli::execution::default_builds;
 use crate::cli::failure::Failure;
 use crate::report::checks::Check;
-use crate::server::{EngineConfig, check_buildah};
+use crate::server::{EngineConfig, check_installed};
 use crate::state::{StatePaths, StateSnapshot, Store};
 
 /// The parts of this machine that an apply would use.
@@ -40,7 +40,7 @@ impl Machine {
     }
 
     fn engine(&self) -> EngineFinding {
-        let buildah = check_buildah(self.engine.registry.is_some());
+        let buildah = check_installed(&self.engine);
         let buildah = buildah.map_err(|error| CheckProblem::from(Failure::from(error)));
         EngineFinding { kind: self.engine.kind, is_used: self.is_local, buildah }
     }
