@@ -63,6 +63,8 @@ pub(super) struct Caller {
     pub(super) connection: Arc<Connection>,
     pub(super) observer: Option<Observer>,
     pub(super) max_attempts: u32,
+    /// True if a call that is over a rate limit fails; otherwise it waits.
+    pub(super) fails_at_rate_limit: bool,
 }
 
 /// One call of an endpoint.
@@ -212,6 +214,9 @@ impl Caller {
             if error.kind == ErrorKind::RateLimited {
                 // The class is over its limit, not this request: the whole class pauses.
                 let pause = permit.refused(error.retry_after);
+                if self.fails_at_rate_limit {
+                    return Err(error);
+                }
                 self.decide(Some(call.class), &error, attempts, Some(pause), false);
                 continue;
             }

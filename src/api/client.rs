@@ -124,7 +124,10 @@ impl Client {
             reached: AtomicBool::new(false),
         };
         let connection = Arc::new(connection);
-        Ok(Self { caller: Caller { connection, observer: None, max_attempts: MAX_ATTEMPTS } })
+        let (max_attempts, fails_at_rate_limit) = (MAX_ATTEMPTS, false);
+        Ok(Self {
+            caller: Caller { connection, observer: None, max_attempts, fails_at_rate_limit },
+        })
     }
 
     /// Returns the same client with an observer, which receives the notices of its requests.
@@ -137,6 +140,15 @@ impl Client {
     #[must_use]
     pub fn with_max_attempts(&self, max_attempts: u32) -> Self {
         Self { caller: Caller { max_attempts: max_attempts.max(1), ..self.caller.clone() } }
+    }
+
+    /// Returns the same client with one attempt per request, also if a rate limit of the service is
+    /// reached.
+    #[must_use]
+    pub fn with_one_attempt(&self) -> Self {
+        Self {
+            caller: Caller { max_attempts: 1, fails_at_rate_limit: true, ..self.caller.clone() },
+        }
     }
 
     /// Returns the maximum number of attempts per request.
@@ -339,7 +351,6 @@ impl Client {
             url,
             key,
             key_from: None,
-            withholds_key: false,
             owner: crate::base::owner::DefaultOwner::default(),
         };
         let limiter = RateLimiter::new(limits);

@@ -31,8 +31,6 @@ pub struct Endpoint {
     pub key: Option<ApiKey>,
     /// Variable or file with the API key, also with a withheld one; `None` without an API key.
     pub key_from: Option<&'static str>,
-    /// True if there is an API key, and it is withheld because only the manifest names the URL.
-    pub withholds_key: bool,
     /// Owner of images without an owner in the manifest.
     pub owner: DefaultOwner,
 }
@@ -82,8 +80,7 @@ impl Endpoint {
             Some(_) => Some(KEY_VARIABLE),
             None => file_key.map(|_| CONFIG_FILE),
         };
-        let withholds_key = key_from.is_some() && key.is_none();
-        Self { url, key, key_from, withholds_key, owner: DefaultOwner { owner, from } }
+        Self { url, key, key_from, owner: DefaultOwner { owner, from } }
     }
 
     /// Returns the reason for which the URL is invalid, or `None` if it is valid. The reason does
@@ -98,6 +95,11 @@ impl Endpoint {
         }
         let has_query = url.query().is_some() || url.fragment().is_some();
         has_query.then_some("the URL of the service has a query or fragment: remove it")
+    }
+
+    /// Returns true if there is an API key, and it is withheld because only the manifest names the URL.
+    pub fn withholds_key(&self) -> bool {
+        self.key_from.is_some() && self.key.is_none()
     }
 
     /// Returns true if the service runs on the local machine.
@@ -176,13 +178,13 @@ mod tests {
             let endpoint = resolve(&variables, Some(url), file);
             assert_eq!(endpoint.key.as_ref().map(ApiKey::expose), sent, "{variables:?} {url}");
         }
-        assert!(resolve(&[key], Some("https://evil"), None).withholds_key);
-        assert!(!resolve(&[key], Some("https://f"), file).withholds_key);
-        assert!(resolve(&[], Some("https://evil"), file).withholds_key);
+        assert!(resolve(&[key], Some("https://evil"), None).withholds_key());
+        assert!(!resolve(&[key], Some("https://f"), file).withholds_key());
+        assert!(resolve(&[], Some("https://evil"), file).withholds_key());
         assert_eq!(resolve(&[key], Some("https://evil"), file).key_from, Some("PRIME_API_KEY"));
         assert_eq!(resolve(&[], None, file).key_from, Some("~/.prime/config.json"));
         assert_eq!(resolve(&[], None, None).key_from, None);
-        assert!(!resolve(&[], Some("https://evil"), None).withholds_key, "there is no key");
+        assert!(!resolve(&[], Some("https://evil"), None).withholds_key(), "there is no key");
     }
 
     #[test]

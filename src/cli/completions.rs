@@ -15,7 +15,6 @@ use std::time::Duration;
 
 use clap::{Arg, ArgMatches, CommandFactory, FromArgMatches, ValueEnum};
 use clap_complete::engine::{self, ArgValueCandidates, CompletionCandidate};
-use clap_complete::env::{Elvish, EnvCompleter, Powershell};
 
 use super::args::{
     Cli, CommonArgs, CompletionsArgs, FileArgs, GlobalArgs, ManifestArgs, ShellKind,
@@ -29,9 +28,6 @@ use crate::manifest::{DeclaredNames, Invocation};
 /// Variable with the name of the shell that asks for candidates.
 const VARIABLE: &str = "IMGPLAN_COMPLETE";
 
-/// Program that the scripts run. Found in `PATH`, so that a program of a checkout is not run.
-const PROGRAM: &str = "imgplan";
-
 /// Maximum time to read the names of a manifest.
 const MAX_NAMES_TIME: Duration = Duration::from_secs(1);
 
@@ -42,23 +38,17 @@ const MAX_MANIFEST_BYTES: u64 = 4 << 20;
 const STACK_BYTES: usize = 8 << 20;
 
 pub(super) fn run(ui: &mut Ui, args: CompletionsArgs) -> Result<Exit, Failure> {
-    ui.document(&script(args.shell)?)?;
+    ui.document(script(args.shell))?;
     Ok(Exit::Success)
 }
 
-/// Returns the script of a shell.
-fn script(shell: ShellKind) -> std::io::Result<String> {
-    let generate = |shell: &dyn EnvCompleter| {
-        let mut script = Vec::new();
-        shell.write_registration(VARIABLE, PROGRAM, PROGRAM, PROGRAM, &mut script)?;
-        Ok(String::from_utf8_lossy(&script).into_owned())
-    };
+/// Returns the script of a shell. The program is found in `PATH`, so that one of a checkout is not run.
+fn script(shell: ShellKind) -> &'static str {
     match shell {
-        ShellKind::Bash => Ok(include_str!("completions/imgplan.bash").to_owned()),
-        ShellKind::Zsh => Ok(include_str!("completions/imgplan.zsh").to_owned()),
-        ShellKind::Fish => Ok(include_str!("completions/imgplan.fish").to_owned()),
-        ShellKind::Powershell => generate(&Powershell),
-        ShellKind::Elvish => generate(&Elvish),
+        ShellKind::Bash => include_str!("completions/imgplan.bash"),
+        ShellKind::Zsh => include_str!("completions/imgplan.zsh"),
+        ShellKind::Fish => include_str!("completions/imgplan.fish"),
+        ShellKind::Elvish => include_str!("completions/imgplan.elv"),
     }
 }
 
@@ -85,7 +75,8 @@ fn candidates(shell: ShellKind, args: Vec<OsString>) -> Option<String> {
     };
     let (last, before) = words.split_last()?;
     let replaced = words::Replaced::new(&last.to_string_lossy(), replaced);
-    let (chdir, invocation) = given(before).unwrap_or_default();
+    let before: Vec<OsString> = before.iter().map(words::expanded).collect();
+    let (chdir, invocation) = given(&before).unwrap_or_default();
     if let Some(dir) = chdir {
         std::env::set_current_dir(dir).ok()?;
     }

@@ -127,7 +127,7 @@ impl ServiceProfile {
 
     /// Returns true if there is an API key that must not be sent to the service.
     pub(super) fn withholds_key(&self) -> bool {
-        self.endpoint.as_ref().is_some_and(|endpoint| endpoint.withholds_key)
+        self.endpoint.as_ref().is_some_and(Endpoint::withholds_key)
     }
 
     /// Returns true for the server inside this process.
@@ -155,14 +155,14 @@ impl ServiceProfile {
     ///
     /// Fails if there is an API key that must not be sent to the service.
     pub(super) fn reader(&self) -> Result<Option<Client>, Failure> {
-        let with_key = |endpoint: &&Endpoint| endpoint.key.is_some() || endpoint.withholds_key;
+        let with_key = |endpoint: &&Endpoint| endpoint.key.is_some() || endpoint.withholds_key();
         let endpoint = self.endpoint.as_ref().filter(with_key);
         endpoint.map(|endpoint| self.client(endpoint)).transpose()
     }
 
     /// Returns a client of the remote service.
     fn client(&self, endpoint: &Endpoint) -> Result<Client, Failure> {
-        if endpoint.withholds_key {
+        if endpoint.withholds_key() {
             let url = &endpoint.url;
             let message =
                 format!("the manifest names the service {url}, and your API key is not for it");
@@ -231,7 +231,7 @@ impl ServiceProfile {
     fn local_client(&self, url: String, token: Option<ApiKey>) -> Result<Client, Failure> {
         let key = token.or_else(|| ApiKey::new(LOCAL_KEY));
         let owner = DefaultOwner::default();
-        let endpoint = Endpoint { url, key, key_from: None, withholds_key: false, owner };
+        let endpoint = Endpoint { url, key, key_from: None, owner };
         Ok(Client::new(&endpoint, RateLimiter::new(&self.limits))?)
     }
 }

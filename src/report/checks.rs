@@ -11,7 +11,7 @@ use crate::base::safe_text::escaped;
 use crate::base::text::plural;
 
 /// The result of one check.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug)]
 pub(crate) struct Check {
     /// Name of the check, one word.
     pub name: &'static str,
@@ -24,13 +24,13 @@ pub(crate) struct Check {
 }
 
 /// The verdict of a check.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Verdict {
     /// Nothing is wrong.
     Ok,
-    /// There is nothing to check, or it cannot be checked.
+    /// It was not checked.
     Skipped,
-    /// An apply can run; something may go wrong or be slow.
+    /// An apply does not stop at once; something may go wrong or be slow.
     Warning,
     /// An apply would stop.
     Error,
@@ -65,6 +65,16 @@ impl Verdict {
 }
 
 impl Check {
+    /// Creates a check without a correction.
+    pub(crate) fn new(name: &'static str, verdict: Verdict, finding: impl Into<String>) -> Self {
+        Self { name, verdict, finding: finding.into(), help: None }
+    }
+
+    /// Adds a correction.
+    pub(crate) fn with_help(self, help: impl Into<String>) -> Self {
+        Self { help: Some(help.into()), ..self }
+    }
+
     fn text(&self) -> String {
         match &self.help {
             Some(help) => format!("{}; {help}", self.finding),
@@ -78,17 +88,21 @@ fn count(checks: &[Check], verdict: Verdict) -> usize {
 }
 
 fn summary(checks: &[Check]) -> String {
-    let count = |verdict, noun| match count(checks, verdict) {
-        0 => None,
-        number => Some(plural(number, noun)),
-    };
-    let (errors, warnings) = (count(Verdict::Error, "error"), count(Verdict::Warning, "warning"));
-    let is_stopped = errors.is_some();
-    let found: Vec<String> = errors.into_iter().chain(warnings).collect();
-    match found.as_slice() {
-        [] => "Nothing is wrong.".to_owned(),
-        found if is_stopped => format!("An apply would stop: {}.", found.join(", ")),
-        found => format!("An apply can run: {}.", found.join(", ")),
+    let count = |verdict| count(checks, verdict);
+    let (errors, warnings, skipped) =
+        (count(Verdict::Error), count(Verdict::Warning), count(Verdict::Skipped));
+    let found = [
+        (errors, plural(errors, "error")),
+        (warnings, plural(warnings, "warning")),
+        (skipped, format!("{} skipped", plural(skipped, "check"))),
+    ];
+    let found = found.into_iter().filter(|(number, _)| *number > 0).map(|(_, text)| text);
+    let found = found.collect::<Vec<_>>().join(", ");
+    match errors {
+        0 if found.is_empty() => "Nothing is wrong.".to_owned(),
+        // A check that was skipped may hide what stops an apply.
+        0 => format!("No errors: {found}."),
+        _ => format!("An apply would stop: {found}."),
     }
 }
 
@@ -171,11 +185,12 @@ mod tests {
           ok       files     files was checked
           skipped  clock     clock was checked
           warning  registry  registry was checked; log in
-        An apply would stop: 1 error, 1 warning.
+        An apply would stop: 1 error, 1 warning, 1 check skipped.
         ");
         assert!(text(&checks, true).contains("\x1b[31merror  \x1b[0m  key"));
-        assert!(text(&checks[3..], false).ends_with("\nAn apply can run: 1 warning.\n"));
-        assert!(text(&checks[1..3], false).ends_with("\nNothing is wrong.\n"));
+        assert!(text(&checks[3..], false).ends_with("\nNo errors: 1 warning.\n"));
+        assert!(text(&checks[1..3], false).ends_with("\nNo errors: 1 check skipped.\n"));
+        assert!(text(&checks[1..2], false).ends_with("\nNothing is wrong.\n"));
     }
 
     #[test]

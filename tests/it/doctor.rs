@@ -67,14 +67,14 @@ fn a_healthy_machine_has_aligned_lines_without_errors() {
     let names: Vec<&str> = words[..8].iter().map(|words| words[1]).collect();
     assert_eq!(
         names,
-        ["manifest", "service", "key", "clock", "owner", "engine", "temp", "state"],
+        ["manifest", "service", "key", "clock", "owner", "temp", "state", "files"],
         "{output}"
     );
     let column = |line: &str, word: &str| line.find(word).unwrap();
     let place = column(lines[0], "imgplan.yaml");
     assert_eq!(column(lines[1], "http://"), place, "{output}");
     assert!(lines[2].ends_with("the key of PRIME_API_KEY is accepted"), "{output}");
-    assert_eq!(lines.len(), 10, "{output}");
+    assert_eq!(lines.len(), 9, "{output}");
     // Nothing is written, and only read.
     assert_eq!(env.listing(), before);
     assert_eq!(env.server().requests(), ["GET /images/builds"]);
@@ -111,7 +111,6 @@ fn without_a_key_nothing_is_sent() {
 
 #[test]
 fn a_manifest_cannot_move_the_key() {
-    let service = Scripted::start();
     let mut env = project();
     env.unset("PRIME_API_BASE_URL");
     env.write("imgplan.yaml", format!("{MANIFEST}settings: {{url: 'https://evil.example'}}\n"));
@@ -119,7 +118,6 @@ fn a_manifest_cannot_move_the_key() {
     let key = finding(&output, "key", "error");
     assert!(key.contains("https://evil.example") && key.contains("IMGPLAN_ALLOW_URL"), "{key}");
     finding(&output, "service", "skipped");
-    assert!(service.requests().is_empty());
 }
 
 #[test]
@@ -131,8 +129,42 @@ fn a_dead_service_is_an_error() {
     finding(&output, "key", "skipped");
     finding(&output, "clock", "skipped");
     let env = project_with(TestEnv::at("ftp://127.0.0.1:9"));
-    let service = finding(&doctor(&env, &[], 1), "service", "error");
+    let output = doctor(&env, &[], 1);
+    let service = finding(&output, "service", "error");
     assert!(service.contains("start it with https://"), "{service}");
+    let names: Vec<String> = verdicts(&output).into_iter().map(|(name, _)| name).collect();
+    assert_eq!(names, ["manifest", "service", "temp", "state", "files"]);
+}
+
+/// A service that is over its limit, and one that has a problem for a while, does not stop an apply.
+#[test]
+fn what_may_pass_is_a_warning() {
+    let service = Scripted::start();
+    let limited = Answer::detail(429, "Rate limit exceeded").header("retry-after", "3600");
+    service.on("GET", "/images/builds", [limited, Answer::detail(503, "maintenance")]);
+    let env = project_with(TestEnv::at(service.url()));
+    let found = finding(&doctor(&env, &[], 0), "service", "warning");
+    assert!(found.contains("responds; its rate limit is reached"), "{found}");
+    let output = doctor(&env, &[], 0);
+    let found = finding(&output, "service", "warning");
+    assert!(found.contains("HTTP 503") && found.contains("maintenance"), "{found}");
+    finding(&output, "key", "skipped");
+    assert_eq!(finding(&output, "clock", "skipped"), "not checked");
+}
+
+#[test]
+fn nobody_is_asked_offline() {
+    let mut env = project();
+    env.set("PRIME_TEAM_ID", "t1");
+    env.context("app", "FROM registry.invalid/app:1\n");
+    let output = doctor(&env, &["--offline"], 0);
+    for name in ["service", "key", "clock", "owner"] {
+        finding(&output, name, "skipped");
+    }
+    assert_eq!(finding(&output, "registry", "skipped"), "none was asked: --offline");
+    env.set("IMGPLAN_OFFLINE", "true");
+    finding(&doctor(&env, &[], 0), "service", "skipped");
+    assert_eq!(env.server().requests(), [""; 0]);
 }
 
 #[test]
@@ -140,8 +172,13 @@ fn another_server_than_the_service_is_an_error() {
     let service = Scripted::start();
     service.on("GET", "/images/builds", [Answer::text(200, "<html>sign in</html>")]);
     let env = project_with(TestEnv::at(service.url()));
-    let finding = finding(&doctor(&env, &[], 1), "service", "error");
-    assert!(finding.contains("HTML page") && finding.contains("proxy"), "{finding}");
+    let found = finding(&doctor(&env, &[], 1), "service", "error");
+    assert!(found.contains("HTML page") && found.contains("proxy"), "{found}");
+    service.on("GET", "/images/builds", [Answer::text(401, "<html>sign in</html>")]);
+    let output = doctor(&env, &[], 1);
+    let found = finding(&output, "service", "error");
+    assert!(found.contains("HTTP 401") && found.contains("proxy"), "{found}");
+    finding(&output, "key", "skipped");
 }
 
 /// Returns a service whose clock differs from that of this machine.
@@ -184,13 +221,22 @@ fn teams_are_asked_for() {
     assert_eq!(finding(&output, "owner", "ok"), "personal");
     let owner = finding(&output, "owner", "error");
     assert!(owner.starts_with("team t2 (manifest): ") && owner.contains("not a member"), "{owner}");
+
+    let image =
+        |team: u32| format!("- {{name: a{team}, context: app, owner: {{team: x{team}}}}}\n");
+    let images: String = (0..9).map(image).collect();
+    env.write("imgplan.yaml", format!("version: 1\nimages:\n{images}"));
+    let more = finding(&doctor(&env, &[], 1), "owner", "skipped");
+    assert_eq!(more, "2 owners more: not checked");
 }
 
 #[test]
 fn without_a_manifest_the_machine_is_checked() {
     let env = TestEnv::new();
     let output = doctor(&env, &[], 0);
-    assert!(finding(&output, "manifest", "warning").contains("there is no imgplan.yaml"));
+    assert!(finding(&output, "manifest", "skipped").contains("there is no imgplan.yaml"));
+    let summary = env.ok(["doctor"]).stdout;
+    assert!(summary.ends_with("\nNo errors: 1 check skipped.\n"), "{summary}");
     finding(&output, "key", "ok");
     let named = doctor(&env, &["-f", "other.yaml"], 1);
     assert_eq!(verdicts(&named)[0], ("manifest".to_owned(), "error".to_owned()));
@@ -204,8 +250,8 @@ fn the_server_inside_of_imgplan_needs_no_account() {
     let mut env = project();
     env.unset("PRIME_API_KEY");
     let output = doctor(&env, &["--local"], 0);
-    finding(&output, "service", "ok");
-    finding(&output, "key", "skipped");
+    let names: Vec<String> = verdicts(&output).into_iter().map(|(name, _)| name).collect();
+    assert_eq!(names, ["manifest", "service", "engine", "temp", "state", "files"]);
     assert!(finding(&output, "engine", "ok").starts_with("check: "));
     assert_eq!(env.server().requests(), [""; 0]);
     env.run(["doctor", "--engine", "buildah"]).code(64).says("add --local");
@@ -227,28 +273,64 @@ fn a_missing_folder_for_temporary_files_is_an_error() {
     env.run(["apply", "--auto-approve"]).code(1);
 }
 
-/// Runs with a small disk as the folder for temporary files, in a user namespace of its own.
+/// Runs `imgplan doctor --json` after a shell command in a user namespace of its own. `None`, with a
+/// note, if this user may not have one; with `IMGPLAN_NAMESPACES=required`, the test fails instead.
 #[cfg(target_os = "linux")]
-#[test]
-fn a_full_disk_is_an_error() {
-    let env = project();
-    let script = r#"mount -t tmpfs -o size=1m none "$1" && exec "$0" doctor --json"#;
+fn in_namespace(env: &TestEnv, setup: &str) -> Option<Vec<Value>> {
+    let script = format!("{setup} && echo READY && exec \"$0\" doctor --json");
     let output = Command::new("unshare")
-        .args(["-rm", "sh", "-c", script, env!("CARGO_BIN_EXE_imgplan")])
+        .args(["-rm", "sh", "-c", &script, env!("CARGO_BIN_EXE_imgplan")])
         .arg(env.everything().join("tmp"))
         .current_dir(env.path(""))
         .env_clear()
         .envs(env.vars())
-        .output()
-        .unwrap();
-    let text = String::from_utf8(output.stdout).unwrap();
-    if text.is_empty() {
+        .output();
+    let text = output.as_ref().map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
+    let text = text.unwrap_or_default();
+    let Some((_, lines)) = text.split_once("READY\n") else {
         let reason = "this user cannot mount a disk in a namespace";
-        return writeln!(std::io::stderr(), "SKIPPED: {reason}").unwrap();
+        let required = std::env::var_os("IMGPLAN_NAMESPACES").is_some_and(|it| it == "required");
+        assert!(!required, "IMGPLAN_NAMESPACES=required: {reason}: {output:?}");
+        // Unlike `eprintln!`, this is not captured in tests that succeed.
+        let _ = writeln!(std::io::stderr(), "SKIPPED: {reason}");
+        return None;
+    };
+    assert_eq!(output.unwrap().status.code(), Some(1), "{lines}");
+    let checks = lines.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    Some(
+        checks
+            .map(|line| line["check"].clone())
+            .filter(|check| check["verdict"] == "error")
+            .collect(),
+    )
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_full_disk_is_an_error() {
+    let env = project();
+    let setup = r#"mount -t tmpfs -o size=1m none "$1""#;
+    let Some(errors) = in_namespace(&env, setup) else { return };
+    assert_eq!((errors.len(), &errors[0]["name"]), (1, &json!("temp")), "{errors:?}");
+    assert!(errors[0]["finding"].as_str().unwrap().contains("MB free"), "{errors:?}");
+}
+
+/// The lockfile may be a link to another folder of the repository.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_lockfile_that_cannot_be_written_is_an_error() {
+    let env = project();
+    env.apply();
+    for folder in [".git", "state"] {
+        std::fs::create_dir(env.path(folder)).unwrap();
     }
-    assert_eq!(output.status.code(), Some(1), "{text}");
-    let temp = text.lines().find(|line| line.contains(r#""name":"temp""#)).unwrap();
-    assert!(temp.contains(r#""verdict":"error""#) && temp.contains("MB free"), "{temp}");
+    std::fs::rename(env.path("imgplan.lock"), env.path("state/imgplan.lock")).unwrap();
+    std::os::unix::fs::symlink("state/imgplan.lock", env.path("imgplan.lock")).unwrap();
+    finding(&doctor(&env, &[], 0), "state", "ok");
+    let setup = "mount --bind state state && mount -o remount,bind,ro state";
+    let Some(errors) = in_namespace(&env, setup) else { return };
+    assert_eq!((errors.len(), &errors[0]["name"]), (1, &json!("state")), "{errors:?}");
+    assert!(errors[0]["finding"].as_str().unwrap().contains("/state: Read-only"), "{errors:?}");
 }
 
 #[cfg(unix)]
@@ -283,6 +365,16 @@ fn credentials_of_registries_are_tried() {
     let mut env = project();
     let image = format!("{}/app:1", registry.address);
     env.context("app", &format!("FROM {image}\n"));
+    let unasked = finding(&doctor(&env, &[], 0), "registry", "skipped");
+    assert_eq!(unasked, "none was asked: the lockfile has no pins");
+    let (url, digest) = (env.server().url(), "0".repeat(64));
+    env.write(
+        "imgplan.lock",
+        format!(
+            "version: 2\nrevision: 1\nservice: {url}\npins:\n  docker.io/library/x:1:\n    \
+             digest: sha256:{digest}\nunits: {{}}\n"
+        ),
+    );
     let without = finding(&doctor(&env, &[], 0), "registry", "warning");
     assert!(without.contains("(no credentials)") && without.contains("docker login"), "{without}");
 

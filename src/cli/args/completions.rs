@@ -6,18 +6,19 @@ use clap::{Args, ValueEnum};
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct CompletionsArgs {
-    /// Shell: bash, zsh, fish, powershell or elvish
+    /// Shell: bash, zsh, fish or elvish
+    ///
+    /// PowerShell is left out: the usual script for it would execute the line that is typed.
     #[arg(value_name = "SHELL", hide_possible_values = true)]
     pub(in crate::cli) shell: ShellKind,
 }
 
 /// A shell that has completions.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[derive(Debug, Clone, Copy, ValueEnum)]
 pub(in crate::cli) enum ShellKind {
     Bash,
     Zsh,
     Fish,
-    Powershell,
     Elvish,
 }
 

@@ -8,6 +8,9 @@ use super::service::ServiceArgs;
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct DoctorArgs {
+    /// Check without network access
+    #[arg(long, env = "IMGPLAN_OFFLINE", help_heading = "Planning")]
+    pub(in crate::cli) offline: bool,
     #[command(flatten)]
     pub(in crate::cli) service: ServiceArgs,
     #[command(flatten)]

@@ -21,7 +21,8 @@ use std::time::Duration;
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{
-    Arg, ArgAction, ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum,
+    Arg, ArgAction, ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand,
+    ValueEnum, ValueHint,
 };
 
 pub(super) use self::apply::{ApplyArgs, DEFAULT_RETRIES};
@@ -72,6 +73,7 @@ pub(in crate::cli) struct GlobalArgs {
         long,
         global = true,
         value_name = "DIR",
+        value_hint = ValueHint::DirPath,
         env = "IMGPLAN_CHDIR",
         display_order = 100
     )]

@@ -3,6 +3,8 @@
 _imgplan() {
     local reply
     COMPREPLY=()
+    # The target of a redirection: a file, as readline completes it.
+    [[ $3 == *[\<\>] ]] && return
     # The whole line, because bash splits words at colons. Without an alias of the name.
     while IFS= read -r reply; do
         COMPREPLY+=("$reply")
@@ -14,4 +16,5 @@ _imgplan() {
 }
 
 # Versions before 4.4 have no `nosort`.
-complete -o nosort -F _imgplan imgplan 2>/dev/null || complete -F _imgplan imgplan
+complete -o nosort -o default -F _imgplan imgplan 2>/dev/null ||
+    complete -o default -F _imgplan imgplan

@@ -2,11 +2,14 @@
 # Completions of imgplan for zsh.
 
 _imgplan() {
-    local line value
+    local line value prefix=${(Q)PREFIX} home
     local -a words_before folders others
     words_before=("${(@Q)words[1,CURRENT-1]}")
+    # In a value, the tilde of a home folder would be quoted.
+    compset -P '\~/' && home='~/'
     # Without an alias of the name.
-    for line in "${(@f)$(IMGPLAN_COMPLETE=zsh command imgplan -- "${words_before[@]}" "${(Q)PREFIX}" 2>/dev/null)}"; do
+    for line in "${(@f)$(IMGPLAN_COMPLETE=zsh command imgplan -- "${words_before[@]}" "$prefix" 2>/dev/null)}"; do
+        line=${line#$home}
         value=${line%%:*}
         case $value in
             '') ;;

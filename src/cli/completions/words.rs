@@ -8,6 +8,18 @@ use crate::cli::args::ShellKind;
 /// Characters that are themselves in every shell, besides letters and digits.
 const PLAIN: &str = "._:/=@%+-";
 
+/// The user's home folder, at the beginning of a path.
+const HOME: &str = "~/";
+
+/// Returns a word as a command gets it: with the path of the home folder.
+pub(super) fn expanded(word: &OsString) -> OsString {
+    let below_home = word.to_str().and_then(|word| word.strip_prefix(HOME));
+    match (below_home, std::env::home_dir()) {
+        (Some(path), Some(home)) => home.join(path).into(),
+        _ => word.clone(),
+    }
+}
+
 /// True for a word that no shell changes, expands or executes.
 pub(super) fn is_plain(word: &str) -> bool {
     word.chars().all(|c| c.is_ascii_alphanumeric() || PLAIN.contains(c))
@@ -35,6 +47,8 @@ pub(super) fn split(line: &str) -> Option<Vec<OsString>> {
 pub(super) struct Replaced {
     /// Beginning of the word that stays as it is.
     kept: String,
+    /// True if the word begins with the user's home folder, which a shell must not quote.
+    is_at_home: bool,
 }
 
 impl Replaced {
@@ -44,7 +58,7 @@ impl Replaced {
         let plain = shlex::split(replaced).map(|words| words.concat());
         let replaced = [Some(replaced.to_owned()), plain];
         let kept = replaced.iter().flatten().find_map(|replaced| word.strip_suffix(&**replaced));
-        Self { kept: kept.unwrap_or_default().to_owned() }
+        Self { kept: kept.unwrap_or_default().to_owned(), is_at_home: word.starts_with(HOME) }
     }
 }
 
@@ -65,17 +79,17 @@ pub(super) fn line(
     match shell {
         ShellKind::Bash => {
             let value = value.strip_prefix(&replaced.kept)?;
+            let home = value.strip_prefix(HOME).filter(|_| replaced.is_at_home);
+            let (home, value) = home.map_or(("", value), |value| (HOME, value));
             let is_special = |c: char| !(c.is_alphanumeric() || PLAIN.contains(c) || c == ',');
             let escape = |c: char| is_special(c).then_some('\\').into_iter().chain([c]);
-            Some(value.chars().flat_map(escape).collect())
+            Some(home.chars().chain(value.chars().flat_map(escape)).collect())
         }
         ShellKind::Zsh => {
             let value = value.replace('\\', "\\\\").replace(':', "\\:");
             Some(format!("{value}{}", help(":").replace('\\', "\\\\")))
         }
         ShellKind::Fish => Some(format!("{value}{}", help("\t"))),
-        // PowerShell inserts a candidate as it is.
-        ShellKind::Powershell => is_plain(value).then(|| format!("{value}{}", help("\t"))),
         ShellKind::Elvish => Some(value.to_owned()),
     }
 }
@@ -116,6 +130,8 @@ mod tests {
             ("a b/", r"a\ b/", "a b/c", Some(r"a\ b/c")),
             ("a b/", "'a b/", "a b/c", Some(r"a\ b/c")),
             ("", "", "$(rm)", Some(r"\$\(rm\)")),
+            ("~/a", "~/a", "~/a b", Some(r"~/a\ b")),
+            ("", "", "~/a", Some(r"\~/a")),
             ("", "", "a\nb", None),
             ("app:v", "v", "b", None),
         ] {
@@ -132,8 +148,6 @@ mod tests {
         let line = |shell, value| line(shell, value, "a: b", &Replaced::default());
         assert_eq!(line(ShellKind::Zsh, "a:b").as_deref(), Some("a\\:b:a: b"));
         assert_eq!(line(ShellKind::Fish, "a:b").as_deref(), Some("a:b\ta: b"));
-        assert_eq!(line(ShellKind::Powershell, "a:b").as_deref(), Some("a:b\ta: b"));
-        assert_eq!(line(ShellKind::Powershell, "a;b"), None);
         assert_eq!(line(ShellKind::Elvish, "a b").as_deref(), Some("a b"));
     }
 

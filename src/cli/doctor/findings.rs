@@ -1,114 +1,126 @@
-//! The verdicts of `imgplan doctor`: each finding becomes a check with its text and its correction. An
-//! error is what would stop an apply. Pure.
+//! Verdicts about the service: its address, the key and the clock. Pure.
 
-mod machine;
-mod service;
 #[cfg(test)]
 mod tests;
 
 use std::time::Duration;
 
-pub(super) use self::machine::{
-    EngineFinding, FilesFinding, StateFinding, TempFinding, machine_problem,
-};
-pub(super) use self::service::{OwnerFinding, OwnerOutcome, ServiceFinding, ServiceOutcome};
-use crate::base::text::plural;
+use jiff::SignedDuration;
+
+use super::request::RequestFailure;
+use crate::api::ErrorKind;
+use crate::base::text::duration;
+use crate::cli::failure::Failure;
 use crate::report::checks::{Check, Verdict};
 
-/// Maximum time of a request.
-pub(super) const MAX_REQUEST_TIME: Duration = Duration::from_secs(10);
+/// Difference between two clocks from which on there is a warning. Responses have times in whole seconds.
+const MAX_SKEW: SignedDuration = SignedDuration::from_secs(30);
 
-/// A problem and its correction.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct CheckProblem {
-    pub(super) message: String,
-    pub(super) help: Option<String>,
+/// A request to the service.
+pub(super) struct ServiceFinding {
+    /// Name of the service.
+    pub(super) url: String,
+    /// Variable or file with the API key.
+    pub(super) key_from: Option<&'static str>,
+    /// True if the key is sent without encryption.
+    pub(super) is_unencrypted: bool,
+    pub(super) outcome: ServiceOutcome,
 }
 
-/// The manifest, with its path as given.
+/// The result of a request to the service.
 #[derive(Debug)]
-pub(super) enum ManifestFinding {
-    /// There is no such file.
-    Missing(String),
-    /// It has problems.
-    Invalid(String),
-    /// It can be read.
-    Valid { path: String, images: usize, targets: usize, warnings: usize },
+pub(super) enum ServiceOutcome {
+    /// There is an API key, and `--offline` was given.
+    Offline,
+    /// There is no API key, and nothing was sent.
+    NoKey,
+    /// The API key must not be sent there.
+    Withheld(Failure),
+    /// Nothing can be sent.
+    NoClient(Failure),
+    /// The request failed.
+    Failed(RequestFailure),
+    /// There was a response after `elapsed`. `skew` is positive if this machine's clock is ahead.
+    Answered { elapsed: Duration, skew: Option<SignedDuration> },
 }
 
-/// A registry that the manifest needs.
-#[derive(Debug)]
-pub(super) struct RegistryFinding {
-    pub(super) registry: String,
-    /// The reference that was looked up.
-    pub(super) reference: String,
-    /// File or program with the user's credentials for it; or the problem for which there are none.
-    pub(super) credentials: Result<Option<String>, String>,
-    pub(super) result: Result<(), CheckProblem>,
+/// Returns the check of a failure.
+pub(super) fn problem(name: &'static str, verdict: Verdict, failure: &Failure) -> Check {
+    let help = failure.report.help().map(|help| help.to_string());
+    Check { help, ..Check::new(name, verdict, failure.report.to_string()) }
 }
 
-fn check(name: &'static str, verdict: Verdict, finding: impl Into<String>) -> Check {
-    Check { name, verdict, finding: finding.into(), help: None }
-}
-
-fn with_help(check: Check, help: impl Into<String>) -> Check {
-    Check { help: Some(help.into()), ..check }
-}
-
-fn problem(name: &'static str, verdict: Verdict, problem: &CheckProblem) -> Check {
-    Check { help: problem.help.clone(), ..check(name, verdict, &problem.message) }
-}
-
-/// Returns the check of registries that nobody can ask.
-pub(super) fn registry_problem(found: &CheckProblem) -> Check {
-    problem("registry", Verdict::Warning, found)
-}
-
-impl ManifestFinding {
-    pub(super) fn check(&self) -> Check {
-        let name = "manifest";
-        match self {
-            Self::Missing(path) => with_help(
-                check(
-                    name,
-                    Verdict::Warning,
-                    format!("there is no {path}: its registries are not checked"),
-                ),
-                "name it with -f, or its folder with -C",
-            ),
-            Self::Invalid(headline) => with_help(
-                check(name, Verdict::Error, headline),
-                "run `imgplan validate`; its settings and registries are not checked",
-            ),
-            Self::Valid { path, images, targets, warnings } => {
-                let (images, targets) = (plural(*images, "image"), plural(*targets, "target"));
-                let warnings = match warnings {
-                    0 => String::new(),
-                    number => format!(", {}", plural(*number, "warning")),
-                };
-                check(name, Verdict::Ok, format!("{path}: {images}, {targets}{warnings}"))
-            }
-        }
+impl ServiceFinding {
+    /// Returns the checks of the service, of the key and of the clock.
+    pub(super) fn checks(&self) -> [Check; 3] {
+        [self.service(), self.key(), self.clock()]
     }
-}
 
-impl RegistryFinding {
-    pub(super) fn check(&self) -> Check {
-        let (name, registry, reference) = ("registry", &self.registry, &self.reference);
-        let credentials = match &self.credentials {
-            Ok(Some(from)) => format!("credentials of {from}"),
-            Ok(None) => "no credentials".to_owned(),
-            Err(problem) => problem.clone(),
-        };
-        match &self.result {
-            Ok(()) => {
-                let finding = format!("{registry}: {reference} can be read ({credentials})");
-                check(name, Verdict::Ok, finding)
+    fn service(&self) -> Check {
+        let (name, url) = ("service", &self.url);
+        match &self.outcome {
+            ServiceOutcome::Offline => {
+                Check::new(name, Verdict::Skipped, format!("{url} was not asked (--offline)"))
             }
-            Err(CheckProblem { message, help }) => Check {
-                help: help.clone(),
-                ..check(name, Verdict::Warning, format!("{reference}: {message} ({credentials})"))
+            ServiceOutcome::NoKey | ServiceOutcome::Withheld(_) => {
+                Check::new(name, Verdict::Skipped, format!("{url} was not asked"))
+            }
+            ServiceOutcome::NoClient(failure) => problem(name, Verdict::Error, failure),
+            ServiceOutcome::Failed(failure) => match failure.about_key() {
+                Some(_) => Check::new(name, Verdict::Ok, format!("{url} responds")),
+                None => failure.check(name, url),
             },
+            ServiceOutcome::Answered { elapsed, .. } => {
+                let elapsed = elapsed.as_millis();
+                Check::new(name, Verdict::Ok, format!("{url} responds in {elapsed} ms"))
+            }
         }
     }
+
+    fn key(&self) -> Check {
+        let (name, from) = ("key", self.key_from.unwrap_or("the environment"));
+        let found = match &self.outcome {
+            ServiceOutcome::NoKey => {
+                return Check::new(name, Verdict::Error, "there is no API key")
+                    .with_help("set PRIME_API_KEY, or run `prime login`; `--local` needs no key");
+            }
+            ServiceOutcome::Withheld(failure) => return problem(name, Verdict::Error, failure),
+            ServiceOutcome::Failed(failure) if failure.about_key().is_some() => {
+                return refused(failure, from);
+            }
+            ServiceOutcome::Answered { .. } => {
+                Check::new(name, Verdict::Ok, format!("the key of {from} is accepted"))
+            }
+            _ => Check::new(name, Verdict::Skipped, format!("the key of {from} was not tried")),
+        };
+        if !self.is_unencrypted {
+            return found;
+        }
+        let finding = format!("{}; it is sent without encryption", found.finding);
+        Check::new(name, Verdict::Warning, finding).with_help("use a service with https://")
+    }
+
+    fn clock(&self) -> Check {
+        let name = "clock";
+        let ServiceOutcome::Answered { skew: Some(skew), .. } = &self.outcome else {
+            return Check::new(name, Verdict::Skipped, "not checked");
+        };
+        let amount = duration(skew.unsigned_abs());
+        let direction = if skew.is_negative() { "behind" } else { "ahead of" };
+        let finding = format!("this machine's clock is {amount} {direction} the service's");
+        if skew.abs() <= MAX_SKEW {
+            return Check::new(name, Verdict::Ok, finding);
+        }
+        Check::new(name, Verdict::Warning, format!("{finding}: ages and times will be wrong"))
+            .with_help("set the clock, for example with NTP")
+    }
+}
+
+/// Returns the check of a key with which a request failed. An account that has to be paid, or a quota,
+/// is no refusal of the key.
+fn refused(failure: &RequestFailure, from: &str) -> Check {
+    let is_refused = |kind| matches!(kind, ErrorKind::Unauthorized | ErrorKind::Forbidden);
+    let is_refused = failure.about_key().is_some_and(|error| is_refused(error.kind));
+    let refusal = format!("the key of {from} is refused");
+    failure.check("key", if is_refused { &refusal } else { from })
 }

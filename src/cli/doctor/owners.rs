@@ -4,12 +4,12 @@ use std::collections::BTreeSet;
 
 use futures::future::join_all;
 
-use super::findings::{MAX_REQUEST_TIME, OwnerFinding, OwnerOutcome};
+use super::request::{ask, not_checked};
 use crate::api::Client;
 use crate::base::name::Owner;
 use crate::base::owner::DefaultOwner;
 use crate::manifest::Workspace;
-use crate::report::checks::Check;
+use crate::report::checks::{Check, Verdict};
 
 /// Text of a search for images, which finds none: the rows do not matter.
 const SEARCH: &str = "imgplan-doctor";
@@ -27,24 +27,26 @@ pub(super) async fn checks(
     let declared: BTreeSet<&Owner> = units.filter_map(|unit| unit.owner.as_ref()).collect();
     let others = declared.into_iter().filter(|owner| **owner != default.owner);
     let others = others.map(|owner| (owner, format!("{} (manifest)", owner.words())));
-    let owners = std::iter::once((&default.owner, default.to_string())).chain(others);
-    let checks = owners.take(MAX_OWNERS).map(async |(owner, words)| {
-        let outcome = outcome(owner, client).await;
-        OwnerFinding { words, outcome }.check()
-    });
-    join_all(checks).await
+    let owners: Vec<_> =
+        std::iter::once((&default.owner, default.to_string())).chain(others).collect();
+    let more = not_checked("owner", "owner", owners.len().saturating_sub(MAX_OWNERS));
+    let owners = owners.into_iter().take(MAX_OWNERS);
+    let mut checks = join_all(owners.map(|(owner, words)| check(owner, words, client))).await;
+    checks.extend(more);
+    checks
 }
 
-async fn outcome(owner: &Owner, client: Option<&Client>) -> OwnerOutcome {
-    let client = match (owner, client) {
+async fn check(owner: &Owner, words: String, client: Option<&Client>) -> Check {
+    let name = "owner";
+    match (owner, client) {
         // Only its members may use a team.
-        (Owner::Personal | Owner::Platform, _) => return OwnerOutcome::Own,
-        (Owner::Team(_), None) => return OwnerOutcome::NotAsked,
-        (Owner::Team(_), Some(client)) => client,
-    };
-    let request = client.images(owner, Some(SEARCH), 0);
-    match tokio::time::timeout(MAX_REQUEST_TIME, request).await {
-        Err(_) => OwnerOutcome::TimedOut(MAX_REQUEST_TIME),
-        Ok(response) => OwnerOutcome::Asked(response.map(drop)),
+        (Owner::Personal | Owner::Platform, _) => Check::new(name, Verdict::Ok, words),
+        (Owner::Team(_), None) => {
+            Check::new(name, Verdict::Skipped, format!("{words}: the service was not asked"))
+        }
+        (Owner::Team(_), Some(client)) => match ask(client.images(owner, Some(SEARCH), 0)).await {
+            Ok(_) => Check::new(name, Verdict::Ok, format!("{words}: the key may read its images")),
+            Err(failure) => failure.check(name, &words),
+        },
     }
 }

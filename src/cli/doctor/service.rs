@@ -4,13 +4,23 @@ use std::time::Instant;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::findings::{CheckProblem, MAX_REQUEST_TIME, ServiceFinding, ServiceOutcome};
+use super::findings::{ServiceFinding, ServiceOutcome};
+use super::request::ask;
 use crate::api::Client;
 use crate::cli::service::ServiceProfile;
 
-/// Lists builds with the user's key. Returns the client if the service answered.
-pub(super) async fn probe(service: &ServiceProfile) -> (ServiceFinding, Option<Client>) {
-    let (outcome, client) = ask(service).await;
+/// Lists builds with the user's key, unless `offline`. Returns the client if the service answered.
+pub(super) async fn probe(
+    service: &ServiceProfile,
+    offline: bool,
+) -> (ServiceFinding, Option<Client>) {
+    let (outcome, client) = match service.reader() {
+        Ok(Some(_)) if offline => (ServiceOutcome::Offline, None),
+        Ok(Some(client)) => request(client.with_one_attempt()).await,
+        Ok(None) => (ServiceOutcome::NoKey, None),
+        Err(failure) if service.withholds_key() => (ServiceOutcome::Withheld(failure), None),
+        Err(failure) => (ServiceOutcome::NoClient(failure), None),
+    };
     let finding = ServiceFinding {
         url: service.name.clone(),
         key_from: service.key_from(),
@@ -20,28 +30,13 @@ pub(super) async fn probe(service: &ServiceProfile) -> (ServiceFinding, Option<C
     (finding, client)
 }
 
-async fn ask(service: &ServiceProfile) -> (ServiceOutcome, Option<Client>) {
-    if service.is_local() {
-        return (ServiceOutcome::Local, None);
-    }
-    match service.reader() {
-        Ok(Some(client)) => request(client.with_max_attempts(1)).await,
-        Ok(None) => (ServiceOutcome::NoKey, None),
-        Err(failure) if service.withholds_key() => {
-            (ServiceOutcome::Withheld(CheckProblem::from(failure)), None)
-        }
-        Err(failure) => (ServiceOutcome::NoClient(CheckProblem::from(failure)), None),
-    }
-}
-
 async fn request(client: Client) -> (ServiceOutcome, Option<Client>) {
     let (sent_at, began) = (Timestamp::now(), Instant::now());
-    let response = tokio::time::timeout(MAX_REQUEST_TIME, client.builds(0)).await;
+    let response = ask(client.builds(0)).await;
     let elapsed = began.elapsed();
     match response {
-        Err(_) => (ServiceOutcome::TimedOut(MAX_REQUEST_TIME), None),
-        Ok(Err(error)) => (ServiceOutcome::Failed(error), None),
-        Ok(Ok(page)) => {
+        Err(failure) => (ServiceOutcome::Failed(failure), None),
+        Ok(page) => {
             // The response was made about in the middle.
             let half = SignedDuration::try_from(elapsed / 2).unwrap_or_default();
             let skew = page.date.map(|date| sent_at.duration_since(date).saturating_add(half));
@@ -53,15 +48,30 @@ async fn request(client: Client) -> (ServiceOutcome, Option<Client>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::ErrorKind;
+    use crate::cli::doctor::request::{MAX_REQUEST_TIME, RequestFailure};
     use crate::http::fake::{FakeServer, Reply};
 
     #[tokio::test(start_paused = true)]
     async fn a_service_that_does_not_respond_is_given_up() {
         let began = tokio::time::Instant::now();
         let client = Client::fake(&FakeServer::script([Reply::Silence]));
-        let (outcome, client) = request(client.with_max_attempts(1)).await;
-        assert!(matches!(outcome, ServiceOutcome::TimedOut(MAX_REQUEST_TIME)), "{outcome:?}");
+        let (outcome, client) = request(client.with_one_attempt()).await;
+        assert!(matches!(outcome, ServiceOutcome::Failed(RequestFailure::TimedOut)), "{outcome:?}");
         assert!(client.is_none());
         assert_eq!(began.elapsed(), MAX_REQUEST_TIME);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_rate_limit_is_not_waited_for() {
+        let began = tokio::time::Instant::now();
+        let fake = FakeServer::script([Reply::detail(429, "Rate limit exceeded")]);
+        let (outcome, _) = request(Client::fake(&fake).with_one_attempt()).await;
+        let is_rate_limit = matches!(
+            &outcome,
+            ServiceOutcome::Failed(RequestFailure::Failed(error)) if error.kind == ErrorKind::RateLimited
+        );
+        assert!(is_rate_limit, "{outcome:?}");
+        assert_eq!((fake.lines().len(), began.elapsed().as_secs()), (1, 0));
     }
 }

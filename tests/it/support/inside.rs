@@ -161,7 +161,6 @@ impl Simulation {
             url: server.url(),
             key: ApiKey::new("key"),
             key_from: None,
-            withholds_key: false,
             owner: DefaultOwner::default(),
         };
         let client =

@@ -1,146 +1,120 @@
-//! Tables: each finding with its line.
-
-use std::time::Duration;
-
-use jiff::SignedDuration;
+//! Tables: each result of a request with its lines.
 
 use super::*;
-use crate::api::{ApiError, ErrorKind};
-use crate::base::engine_kind::EngineKind;
+use crate::api::ApiError;
 
 fn line(check: &Check) -> String {
     let help = check.help.as_ref().map(|help| format!("; {help}")).unwrap_or_default();
     format!("{:?} {} {}{help}", check.verdict, check.name, check.finding)
 }
 
-fn found(message: &str) -> CheckProblem {
-    CheckProblem { message: message.to_owned(), help: Some("do it".to_owned()) }
-}
-
-#[test]
-fn manifests() {
-    let valid = |warnings| {
-        let path = "imgplan.yaml".to_owned();
-        ManifestFinding::Valid { path, images: 1, targets: 2, warnings }
-    };
-    for (finding, expected) in [
-        (valid(0), "Ok manifest imgplan.yaml: 1 image, 2 targets"),
-        (valid(1), "Ok manifest imgplan.yaml: 1 image, 2 targets, 1 warning"),
-        (
-            ManifestFinding::Missing("imgplan.yaml".to_owned()),
-            "Warning manifest there is no imgplan.yaml: its registries are not checked; name it with -f, \
-             or its folder with -C",
-        ),
-        (
-            ManifestFinding::Invalid("2 problems in x.yaml".to_owned()),
-            "Error manifest 2 problems in x.yaml; run `imgplan validate`; its settings and registries \
-             are not checked",
-        ),
-    ] {
-        assert_eq!(line(&finding.check()), expected);
-    }
-}
-
-fn service(outcome: ServiceOutcome, is_unencrypted: bool) -> [String; 3] {
+fn lines(outcome: ServiceOutcome, is_unencrypted: bool) -> [String; 3] {
     let url = "https://s".to_owned();
     let key_from = Some("PRIME_API_KEY");
     ServiceFinding { url, key_from, is_unencrypted, outcome }.checks().map(|check| line(&check))
 }
 
-fn failed(kind: ErrorKind, status: Option<u16>, message: &str) -> ServiceOutcome {
-    let error = ApiError::new("list the builds", kind, message);
-    ServiceOutcome::Failed(ApiError { status, ..error })
+fn failed(error: ApiError) -> ServiceOutcome {
+    ServiceOutcome::Failed(RequestFailure::Failed(error))
 }
 
-const SILENT: &str = "Skipped clock the service did not tell its time";
-const UNTRIED: &str = "Skipped key the key of PRIME_API_KEY cannot be tried";
+fn response(status: u16, body: &str) -> ServiceOutcome {
+    failed(ApiError::from_response("list the builds", status, None, body.as_bytes(), "k"))
+}
+
+const NO_CLOCK: &str = "Skipped clock not checked";
+const UNTRIED: &str = "Skipped key the key of PRIME_API_KEY was not tried";
 
 #[test]
 fn services_without_a_request() {
-    let table = [
+    let unasked = "Skipped service https://s was not asked";
+    for (outcome, expected) in [
         (
-            ServiceOutcome::Local,
-            [
-                "Ok service the server inside of imgplan",
-                "Skipped key the server inside of imgplan needs none",
-                "Ok clock that of the server is the same",
-            ],
+            ServiceOutcome::Offline,
+            ["Skipped service https://s was not asked (--offline)", UNTRIED, NO_CLOCK],
         ),
         (
             ServiceOutcome::NoKey,
             [
-                "Skipped service https://s was not asked",
+                unasked,
                 "Error key there is no API key; set PRIME_API_KEY, or run `prime login`; `--local` \
                  needs no key",
-                SILENT,
+                NO_CLOCK,
             ],
         ),
         (
-            ServiceOutcome::Withheld(found("not for it")),
-            ["Skipped service https://s was not asked", "Error key not for it; do it", SILENT],
+            ServiceOutcome::Withheld(Failure::with_help("not for it", "do it")),
+            [unasked, "Error key not for it; do it", NO_CLOCK],
         ),
         (
-            ServiceOutcome::NoClient(found("no certificates")),
-            ["Error service no certificates; do it", UNTRIED, SILENT],
+            ServiceOutcome::NoClient(Failure::with_help("no certificates", "do it")),
+            ["Error service no certificates; do it", UNTRIED, NO_CLOCK],
         ),
-    ];
-    for (outcome, expected) in table {
-        assert_eq!(service(outcome, false), expected);
+    ] {
+        assert_eq!(lines(outcome, false), expected);
+    }
+}
+
+/// Only what stops an apply is an error.
+#[test]
+fn services_that_do_not_answer() {
+    let unreachable = "https://s/api/v1: connection refused";
+    for (outcome, expected) in [
+        (
+            ServiceOutcome::Failed(RequestFailure::TimedOut),
+            "Warning service https://s: no response within 10s; check PRIME_API_BASE_URL and the \
+             network connection",
+        ),
+        (
+            failed(ApiError::new("list the builds", ErrorKind::Unreachable, unreachable)),
+            "Error service cannot reach the service: https://s/api/v1: connection refused; check \
+             PRIME_API_BASE_URL and the network connection",
+        ),
+        (
+            response(503, r#"{"detail": "down"}"#),
+            "Warning service https://s: cannot list the builds (HTTP 503): down; the service has a \
+             problem: try again later",
+        ),
+        (
+            response(429, r#"{"detail": "Rate limit exceeded"}"#),
+            "Warning service https://s: responds; its rate limit is reached; lower the rate limit \
+             of these requests with --limit",
+        ),
+        (
+            response(403, "<html>Blocked</html>"),
+            "Error service https://s: cannot list the builds (HTTP 403): an HTML page instead of \
+             JSON; this is not the images API: check that PRIME_API_BASE_URL is correct and that \
+             no proxy responds in its place",
+        ),
+    ] {
+        assert_eq!(lines(outcome, false), [expected, UNTRIED, NO_CLOCK]);
     }
 }
 
 #[test]
-fn services_with_a_request() {
-    let (silent, untried) = (SILENT, UNTRIED);
-    let table = [
+fn keys_that_were_tried() {
+    for (outcome, expected) in [
         (
-            ServiceOutcome::TimedOut(Duration::from_secs(10)),
-            [
-                "Error service https://s: no response within 10s; check PRIME_API_BASE_URL and the \
-                 network connection",
-                untried,
-                silent,
-            ],
+            response(401, r#"{"detail": "bad key"}"#),
+            "Error key the key of PRIME_API_KEY is refused: cannot list the builds (HTTP 401): bad \
+             key; the API key is not accepted: check that PRIME_API_KEY is correct and not revoked",
         ),
         (
-            failed(ErrorKind::Unauthorized, Some(401), "bad key"),
-            [
-                "Ok service https://s responds",
-                "Error key the key of PRIME_API_KEY is refused: cannot list the builds (HTTP 401): bad \
-                 key; the API key is not accepted: check that PRIME_API_KEY is correct and not revoked",
-                silent,
-            ],
+            response(402, r#"{"detail": "pay"}"#),
+            "Error key PRIME_API_KEY: cannot list the builds (HTTP 402): pay; pay the account's \
+             outstanding balance",
         ),
-        (
-            failed(ErrorKind::Unreachable, None, "https://s/api/v1: connection refused"),
-            [
-                "Error service cannot reach the service: https://s/api/v1: connection refused; check \
-                 PRIME_API_BASE_URL and the network connection",
-                untried,
-                silent,
-            ],
-        ),
-        (
-            failed(ErrorKind::ServerError, Some(503), "down"),
-            [
-                "Error service https://s: cannot list the builds (HTTP 503): down; the service has a \
-                 problem: try again later",
-                untried,
-                silent,
-            ],
-        ),
-    ];
-    for (outcome, expected) in table {
-        assert_eq!(service(outcome, false), expected);
+    ] {
+        assert_eq!(lines(outcome, false), ["Ok service https://s responds", expected, NO_CLOCK]);
     }
     let answered = ServiceOutcome::Answered { elapsed: Duration::from_millis(80), skew: None };
     assert_eq!(
-        service(answered, true),
+        lines(answered, true),
         [
             "Ok service https://s responds in 80 ms",
-            "Warning key the key of PRIME_API_KEY is accepted, and is sent without encryption; use a \
+            "Warning key the key of PRIME_API_KEY is accepted; it is sent without encryption; use a \
              service with https://",
-            silent,
+            NO_CLOCK,
         ]
     );
 }
@@ -156,146 +130,9 @@ fn clocks() {
             "Warning clock this machine's clock is 31s ahead of the service's: ages and times will be \
              wrong; set the clock, for example with NTP",
         ),
-        (
-            -86_400,
-            "Warning clock this machine's clock is 1d00h behind the service's: ages and times will be \
-             wrong; set the clock, for example with NTP",
-        ),
     ] {
         let skew = Some(SignedDuration::from_secs(seconds));
         let outcome = ServiceOutcome::Answered { elapsed: Duration::ZERO, skew };
-        assert_eq!(service(outcome, false)[2], expected);
-    }
-}
-
-#[test]
-fn owners() {
-    let denied = ApiError::new("list the images", ErrorKind::Forbidden, "not a member");
-    let denied = ApiError { status: Some(403), ..denied };
-    for (outcome, expected) in [
-        (OwnerOutcome::Own, "Ok owner team t1"),
-        (OwnerOutcome::NotAsked, "Skipped owner team t1: the service was not asked"),
-        (OwnerOutcome::Asked(Ok(())), "Ok owner team t1: the key may read its images"),
-        (
-            OwnerOutcome::TimedOut(Duration::from_secs(10)),
-            "Warning owner team t1: no response within 10s; try again",
-        ),
-        (
-            OwnerOutcome::Asked(Err(denied)),
-            "Error owner team t1: cannot list the images (HTTP 403): not a member; the API key does not \
-             permit this: check its scopes and its team",
-        ),
-    ] {
-        let finding = OwnerFinding { words: "team t1".to_owned(), outcome };
-        assert_eq!(line(&finding.check()), expected);
-    }
-}
-
-#[test]
-fn registries() {
-    let denied = || Err(found("access is denied"));
-    for (credentials, result, expected) in [
-        (Ok(None), Ok(()), "Ok registry r.example: r.example/x:1 can be read (no credentials)"),
-        (
-            Ok(Some("config.json".to_owned())),
-            Ok(()),
-            "Ok registry r.example: r.example/x:1 can be read (credentials of config.json)",
-        ),
-        (
-            Ok(None),
-            denied(),
-            "Warning registry r.example/x:1: access is denied (no credentials); do it",
-        ),
-        (
-            Err("config.json is not JSON".to_owned()),
-            denied(),
-            "Warning registry r.example/x:1: access is denied (config.json is not JSON); do it",
-        ),
-    ] {
-        let (registry, reference) = ("r.example".to_owned(), "r.example/x:1".to_owned());
-        let finding = RegistryFinding { registry, reference, credentials, result };
-        assert_eq!(line(&finding.check()), expected);
-    }
-}
-
-#[test]
-fn engines() {
-    let missing = || Err(found("runc is not in PATH"));
-    for (kind, is_used, buildah, expected) in [
-        (EngineKind::Check, true, missing(), "Ok engine check: images are checked, not built"),
-        (
-            EngineKind::Buildah,
-            true,
-            Ok(()),
-            "Ok engine buildah: the programs of buildah are installed",
-        ),
-        (EngineKind::Buildah, true, missing(), "Error engine buildah: runc is not in PATH; do it"),
-        (
-            EngineKind::Auto,
-            true,
-            missing(),
-            "Warning engine auto: images are checked, not built: runc is not in PATH; do it",
-        ),
-        (
-            EngineKind::Check,
-            false,
-            Ok(()),
-            "Ok engine the service builds; `--local --engine buildah` can build here too",
-        ),
-        (
-            EngineKind::Buildah,
-            false,
-            missing(),
-            "Skipped engine the service builds; not here: runc is not in PATH",
-        ),
-    ] {
-        assert_eq!(line(&EngineFinding { kind, is_used, buildah }.check()), expected);
-    }
-}
-
-#[test]
-fn disks() {
-    let temp = |free| line(&TempFinding { path: "/tmp".into(), free }.check());
-    assert_eq!(temp(Ok(Some(2 << 30))), "Ok temp /tmp: 2.1 GB free");
-    assert_eq!(temp(Ok(None)), "Ok temp /tmp: free space is not known");
-    assert_eq!(
-        temp(Ok(Some(500 << 20))),
-        "Warning temp /tmp: 524 MB free; free some space, or set TMPDIR to another folder"
-    );
-    assert_eq!(
-        temp(Ok(Some(0))),
-        "Error temp /tmp: 0 B free; free some space, or set TMPDIR to another folder"
-    );
-    assert_eq!(
-        temp(Err("No such file".to_owned())),
-        "Error temp /tmp: cannot create a file: No such file; create the folder, or set TMPDIR to \
-         another one: contexts are packed there"
-    );
-    let state = |problem, holder: Option<&str>, free| {
-        let holder = holder.map(str::to_owned);
-        line(&StateFinding { path: ".imgplan".into(), problem, holder, free }.check())
-    };
-    assert_eq!(state(None, None, Some(2 << 30)), "Ok state .imgplan: 2.1 GB free");
-    assert_eq!(state(None, None, Some(9)), "Error state .imgplan: 9 B free; free some space");
-    assert_eq!(
-        state(None, Some("PID 7"), None),
-        "Error state another apply is running in this directory: PID 7; wait for its end"
-    );
-    assert_eq!(state(Some(found("damaged")), Some("PID 7"), None), "Error state damaged; do it");
-}
-
-#[test]
-fn limits_of_open_files() {
-    for (limit, builds, expected) in [
-        (None, (150, 150), "Ok files no limit of open files"),
-        (Some(1024), (150, 150), "Ok files at most 1024 may be open"),
-        (
-            Some(64),
-            (16, 150),
-            "Warning files at most 64 may be open: 16 builds run at the same time instead of 150; raise \
-             the limit (ulimit -n)",
-        ),
-    ] {
-        assert_eq!(line(&FilesFinding { limit, builds }.check()), expected);
+        assert_eq!(lines(outcome, false)[2], expected);
     }
 }
