@@ -104,7 +104,6 @@ fn client(transport: Arc<dyn Transport>) -> Client {
         url: "https://service".to_owned(),
         key: ApiKey::new("key"),
         key_from: None,
-        withholds_key: false,
         owner: DefaultOwner::default(),
     };
     let client = Client::with_transport(&endpoint, RateLimiter::new(&[]), transport);

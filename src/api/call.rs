@@ -131,16 +131,9 @@ impl<'a> Call<'a> {
 
     /// Awaits `wait`, unless the run is stopped first.
     async fn unless_stopped<T>(&self, wait: impl Future<Output = T>) -> Result<T, ApiError> {
-        match self.stop {
-            None => Ok(wait.await),
-            Some(stop) => stop.run_until_cancelled(wait).await.ok_or_else(|| stopped(self.action)),
-        }
+        let Some(stop) = self.stop else { return Ok(wait.await) };
+        stop.run_until_cancelled(wait).await.ok_or_else(|| ApiError::stopped(self.action))
     }
-}
-
-/// Creates the error for a request that was not sent because the run was stopped.
-pub(super) fn stopped(action: &'static str) -> ApiError {
-    ApiError::new(action, ErrorKind::Stopped, "the run was stopped")
 }
 
 impl CallResponse<'_> {

@@ -9,7 +9,7 @@ use reqwest::Method;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
-use super::call::{Call, CallResponse, Caller, Connection, stopped};
+use super::call::{Call, CallResponse, Caller, Connection};
 use super::endpoint::Endpoint;
 use super::error::{ApiError, ErrorKind, TransferUsage, shorten_lines};
 use super::rate_limiter::{Permit, RateLimiter};
@@ -171,7 +171,7 @@ impl Client {
         let observer = |notice| self.caller.notify(notice);
         let limiter = &self.caller.connection.limiter;
         let permit = limiter.acquire_transfers(owner, max_images, &observer);
-        stop.run_until_cancelled(permit).await.ok_or_else(|| stopped(INITIATE))
+        stop.run_until_cancelled(permit).await.ok_or_else(|| ApiError::stopped(INITIATE))
     }
 
     /// Records that the service refused transfers: those of the permit's owner pause, and the next

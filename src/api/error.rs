@@ -30,7 +30,8 @@ pub struct ApiError {
     pub kind: ErrorKind,
     /// HTTP status of the response, if there was one.
     pub status: Option<u16>,
-    /// True if the body of the response is a JSON object, as the API sends; that of a proxy is none.
+    /// True if the body of the response is a JSON object, or empty as with the API's 401. A proxy sends
+    /// other bodies.
     pub is_from_api: bool,
     /// Text of the service or the network, without secrets.
     pub message: String,
@@ -96,7 +97,7 @@ impl ApiError {
             ErrorKind::NotFound if !is_object => ErrorKind::BadResponse,
             kind => kind,
         };
-        Self { kind, is_from_api: is_object, ..error }
+        Self { kind, is_from_api: is_object || body.is_empty(), ..error }
     }
 
     /// Creates the error for a response of the object storage that is not a success. Storages
@@ -140,6 +141,11 @@ impl ApiError {
             is_transfer_limit: false,
             look_up_after: None,
         }
+    }
+
+    /// Creates the error for a request that was not sent because the run was stopped.
+    pub(super) fn stopped(action: &'static str) -> Self {
+        Self::new(action, ErrorKind::Stopped, "the run was stopped")
     }
 
     /// Returns true if every other request would fail in the same way, so that the run should send

@@ -75,7 +75,9 @@ fn candidates(shell: ShellKind, args: Vec<OsString>) -> Option<String> {
     };
     let (last, before) = words.split_last()?;
     let replaced = words::Replaced::new(&last.to_string_lossy(), replaced);
-    let before: Vec<OsString> = before.iter().map(words::expanded).collect();
+    let home = std::env::home_dir();
+    let before = before.iter().map(|word| words::expanded(word, home.as_deref()));
+    let before: Vec<OsString> = before.collect();
     let (chdir, invocation) = given(&before).unwrap_or_default();
     if let Some(dir) = chdir {
         std::env::set_current_dir(dir).ok()?;

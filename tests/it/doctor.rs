@@ -227,7 +227,7 @@ fn teams_are_asked_for() {
     let images: String = (0..9).map(image).collect();
     env.write("imgplan.yaml", format!("version: 1\nimages:\n{images}"));
     let more = finding(&doctor(&env, &[], 1), "owner", "skipped");
-    assert_eq!(more, "2 owners more: not checked");
+    assert_eq!(more, "2 more owners not checked");
 }
 
 #[test]

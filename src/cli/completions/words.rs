@@ -1,6 +1,7 @@
 //! Splits the line of a shell into words, and writes candidates as shells read them. Pure.
 
 use std::ffi::OsString;
+use std::path::Path;
 
 use crate::base::safe_text::is_unsafe;
 use crate::cli::args::ShellKind;
@@ -12,9 +13,9 @@ const PLAIN: &str = "._:/=@%+-";
 const HOME: &str = "~/";
 
 /// Returns a word as a command gets it: with the path of the home folder.
-pub(super) fn expanded(word: &OsString) -> OsString {
+pub(super) fn expanded(word: &OsString, home: Option<&Path>) -> OsString {
     let below_home = word.to_str().and_then(|word| word.strip_prefix(HOME));
-    match (below_home, std::env::home_dir()) {
+    match (below_home, home) {
         (Some(path), Some(home)) => home.join(path).into(),
         _ => word.clone(),
     }

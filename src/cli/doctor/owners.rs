@@ -29,7 +29,7 @@ pub(super) async fn checks(
     let others = others.map(|owner| (owner, format!("{} (manifest)", owner.words())));
     let owners: Vec<_> =
         std::iter::once((&default.owner, default.to_string())).chain(others).collect();
-    let more = not_checked("owner", "owner", owners.len().saturating_sub(MAX_OWNERS));
+    let more = not_checked("owner", "more owner", owners.len().saturating_sub(MAX_OWNERS));
     let owners = owners.into_iter().take(MAX_OWNERS);
     let mut checks = join_all(owners.map(|(owner, words)| check(owner, words, client))).await;
     checks.extend(more);

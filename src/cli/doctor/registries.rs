@@ -40,7 +40,7 @@ pub(super) async fn checks(
         Ok(registries) => registries,
         Err(failure) => return vec![problem(NAME, Verdict::Warning, &failure)],
     };
-    let more = not_checked(NAME, "registry", by_registry.len().saturating_sub(MAX_REGISTRIES));
+    let more = not_checked(NAME, "more registry", by_registry.len().saturating_sub(MAX_REGISTRIES));
     let checked = by_registry.into_values().take(MAX_REGISTRIES);
     let mut checks = join_all(checked.map(|reference| check(&registries, reference))).await;
     checks.extend(more);

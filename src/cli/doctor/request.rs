@@ -33,7 +33,7 @@ pub(super) fn no_response() -> String {
 
 /// Returns a line for the number of owners or registries above the maximum, if there are any.
 pub(super) fn not_checked(name: &'static str, noun: &str, number: usize) -> Option<Check> {
-    let finding = format!("{} more: not checked", plural(number, noun));
+    let finding = format!("{} not checked", plural(number, noun));
     (number > 0).then(|| Check::new(name, Verdict::Skipped, finding))
 }
 

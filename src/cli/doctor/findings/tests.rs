@@ -95,6 +95,11 @@ fn services_that_do_not_answer() {
 fn keys_that_were_tried() {
     for (outcome, expected) in [
         (
+            response(401, ""),
+            "Error key the key of PRIME_API_KEY is refused: cannot list the builds (HTTP 401); the \
+             API key is not accepted: check that PRIME_API_KEY is correct and not revoked",
+        ),
+        (
             response(401, r#"{"detail": "bad key"}"#),
             "Error key the key of PRIME_API_KEY is refused: cannot list the builds (HTTP 401): bad \
              key; the API key is not accepted: check that PRIME_API_KEY is correct and not revoked",
