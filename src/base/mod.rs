@@ -6,6 +6,7 @@ pub(crate) mod clean_path;
 pub(crate) mod digest;
 pub(crate) mod engine_kind;
 pub(crate) mod file;
+pub(crate) mod free_space;
 pub(crate) mod glob;
 pub(crate) mod image_path;
 pub(crate) mod input;

@@ -5,8 +5,10 @@
 mod apply;
 mod approval;
 mod args;
+mod completions;
 mod context;
 mod diagnostic;
+mod doctor;
 mod door;
 mod engine;
 mod env;
@@ -18,6 +20,7 @@ mod import;
 mod lock;
 mod lockfile;
 mod logs;
+mod man;
 mod memory;
 mod owner_change;
 mod plan;
@@ -52,6 +55,9 @@ use self::ui::Ui;
 
 /// Runs the program and returns its exit code, one of `failure::Exit`.
 pub fn main() -> ExitCode {
+    if completions::answer() {
+        return Exit::Success.into();
+    }
     let mut cli = match Cli::parse_args() {
         Ok(cli) => cli,
         Err(error) => {
@@ -104,5 +110,8 @@ async fn run(ui: &mut Ui, settings: &Settings, command: Command) -> Result<Exit,
         Command::Context(args) => context::run(ui, settings, args),
         Command::Schema(args) => schema::run(ui, args),
         Command::Serve(args) => serve::run(ui, args).await,
+        Command::Doctor(args) => doctor::run(ui, settings, args).await,
+        Command::Completions(args) => completions::run(ui, args),
+        Command::Man(args) => man::run(ui, args),
     }
 }

@@ -160,6 +160,19 @@ impl Registries {
         indices.into_iter().filter_map(|index| results[index].clone()).collect()
     }
 
+    /// Returns the file or the program that has the user's credential for a reference; `None` if nothing
+    /// has. Sends nothing to the registry.
+    ///
+    /// # Errors
+    ///
+    /// Fails with the problem of a file or a program for which there is no credential.
+    pub async fn credential_source(
+        &self,
+        reference: &RegistryRef,
+    ) -> Result<Option<String>, String> {
+        self.session.credential_source(reference).await
+    }
+
     async fn resolve(
         &self,
         reference: &RegistryRef,

@@ -76,6 +76,7 @@ pub(crate) use self::config::{ApiVersion, BulkShape, DockerHub, ServerConfig, St
 use self::connections::BoundedListener;
 pub(crate) use self::disk::running;
 pub(crate) use self::engine::Capabilities;
+pub(crate) use self::engine::choose::check_installed;
 use self::engine::choose::{self, OwnRegistry, StartedEngine};
 pub(crate) use self::engine::config::{
     BuildNetwork, EngineConfig, EngineKind, PushRegistry, RegistryTrust,

@@ -346,20 +346,22 @@ fn help_of_the_program() {
     Usage: imgplan [OPTIONS] <COMMAND>
 
     Commands:
-      validate  Check the manifest, its Dockerfiles and contexts without network access
-      plan      Show what would change, and why
-      why       Explain the plan for one image
-      apply     Carry out the plan after confirmation
-      lock      Pin sources and bases to digests in the lockfile
-      import    Record an existing image in the lockfile
-      status    Show builds in progress
-      logs      Print the log of a build
-      show      Show the lockfile
-      graph     Print the dependency graph of the manifest
-      context   Inspect or pack the files that an image is built from
-      schema    Print the JSON Schema of the manifest
-      serve     Run a local server with the images API
-      help      Print this message or the help of the given subcommand(s)
+      validate     Check the manifest, its Dockerfiles and contexts without network access
+      plan         Show what would change, and why
+      why          Explain the plan for one image
+      apply        Carry out the plan after confirmation
+      lock         Pin sources and bases to digests in the lockfile
+      import       Record an existing image in the lockfile
+      status       Show builds in progress
+      logs         Print the log of a build
+      show         Show the lockfile
+      graph        Print the dependency graph of the manifest
+      context      Inspect or pack the files that an image is built from
+      schema       Print the JSON Schema of the manifest
+      serve        Run a local server with the images API
+      doctor       Check what an apply needs: service, key, clock, registries, engine, disk
+      completions  Print the script that completes commands in a shell
+      help         Print this message or the help of the given subcommand(s)
 
     Global:
       -C, --chdir <DIR>  Run in this directory
@@ -368,6 +370,10 @@ fn help_of_the_program() {
       -h, --help         Print help; `--help` shows more than `-h`
       -V, --version      Print the version
     ");
+}
+
+#[test]
+fn help_of_apply() {
     assert_snapshot!(TestEnv::new().ok(["apply", "-h"]).stdout, @"
     Carry out the plan after confirmation
 

@@ -7,12 +7,16 @@ mod bases;
 #[cfg(target_os = "linux")]
 mod buildah;
 mod commands;
+#[cfg(unix)]
+mod completions;
 mod context;
 mod contract;
 mod copies;
 mod crash;
 mod day;
 mod dockerfiles;
+#[cfg(unix)]
+mod doctor;
 #[cfg(target_os = "linux")]
 mod engine;
 mod exact;

@@ -7,7 +7,7 @@ use super::Engine;
 #[cfg(target_os = "linux")]
 use super::buildah::{BuildahEngine, check_programs};
 #[cfg(target_os = "linux")]
-use super::buildx::BuildxEngine;
+use super::buildx::{BuildxEngine, check_buildx};
 use super::check::CheckEngine;
 use super::config::{EngineConfig, EngineKind};
 #[cfg(target_os = "linux")]
@@ -46,6 +46,27 @@ pub(in crate::server) async fn start(
         }
     };
     Ok(StartedEngine { engine: Arc::new(CheckEngine::new(gap)), registry: None })
+}
+
+/// Checks that the programs of an engine are installed. Runs none.
+///
+/// # Errors
+/// Fails with what is missing and how to install it.
+pub(crate) fn check_installed(config: &EngineConfig) -> Result<(), ServerError> {
+    #[cfg(target_os = "linux")]
+    match config.kind {
+        EngineKind::Check => Ok(()),
+        EngineKind::Buildx => check_buildx(config).map(drop),
+        EngineKind::Buildah | EngineKind::Auto => {
+            check_programs()?;
+            config.registry.as_ref().map_or_else(|| OwnRegistry::program().map(drop), |_| Ok(()))
+        }
+    }
+    #[cfg(not(target_os = "linux"))]
+    match config.kind {
+        EngineKind::Check => Ok(()),
+        kind => Err(needs_linux(kind.as_str())),
+    }
 }
 
 #[cfg(target_os = "linux")]

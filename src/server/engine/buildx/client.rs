@@ -63,6 +63,20 @@ struct BuildMetadata {
     digest: OciDigest,
 }
 
+/// Checks that all programs are installed. Docker's plugin is no program in `PATH`.
+///
+/// # Errors
+/// Fails with the package that is missing.
+pub(super) fn check_programs() -> Result<(), ServerError> {
+    for (program, package) in [("setpriv", "util-linux"), ("docker", "docker")] {
+        if !is_installed(program) {
+            let help = format!("install {package}");
+            return Err(unusable(&format!("{program} is not in PATH"), &help));
+        }
+    }
+    Ok(())
+}
+
 impl BuildxClient {
     /// Creates a client whose credentials are those of the registry, and not those of the user: a build
     /// reaches only what the server was given. `engine` is the folder of the engine.
@@ -112,15 +126,9 @@ impl BuildxClient {
     /// Starts the builder if it does not run, and describes it.
     ///
     /// # Errors
-    /// Fails if a program is missing, or with the message of buildx.
+    /// Fails with the message of buildx.
     pub(super) async fn start_builder(&self) -> Result<Builder, ServerError> {
         let (log, never) = (LogTail::default(), CancellationToken::new());
-        for (program, package) in [("setpriv", "util-linux"), ("docker", "docker")] {
-            if !is_installed(program) {
-                let help = format!("install {package}");
-                return Err(unusable(&format!("{program} is not in PATH"), &help));
-            }
-        }
         // Without the plugin, Docker's command line prints its help.
         let version = process::capture(self.buildx("version"), &log, &never).await;
         if !version.is_ok_and(|(status, _)| status.success()) {

@@ -54,6 +54,23 @@ pub(super) struct BuildxEngine {
     _folder: EngineFolder,
 }
 
+/// Checks the settings and the programs, and returns the registry. Runs no program.
+///
+/// # Errors
+/// Fails if a program is missing, or if a setting is only for another engine.
+pub(super) fn check_buildx(config: &EngineConfig) -> Result<&PushRegistry, ServerError> {
+    let Some(registry) = &config.registry else {
+        let help = "add --registry HOST:PORT, with an address that the builder reaches too";
+        return Err(client::unusable("it needs a registry", help));
+    };
+    if config.cache.is_some() {
+        let help = "leave out --cache: a builder keeps the layers of its builds itself";
+        return Err(client::unusable("it does not share layers by a repository", help));
+    }
+    client::check_programs()?;
+    Ok(registry)
+}
+
 impl BuildxEngine {
     /// Starts the engine, and the builder if it does not run.
     ///
@@ -64,14 +81,7 @@ impl BuildxEngine {
         config: &EngineConfig,
         state: Option<&Path>,
     ) -> Result<Self, ServerError> {
-        let Some(registry) = &config.registry else {
-            let help = "add --registry HOST:PORT, with an address that the builder reaches too";
-            return Err(client::unusable("it needs a registry", help));
-        };
-        if config.cache.is_some() {
-            let help = "leave out --cache: a builder keeps the layers of its builds itself";
-            return Err(client::unusable("it does not share layers by a repository", help));
-        }
+        let registry = check_buildx(config)?;
         let folder = EngineFolder::open(state)?;
         let client = BuildxClient::create(&folder.path, config, registry)?;
         let builder = client.start_builder().await?;
