@@ -6,6 +6,7 @@ mod apply;
 mod approval;
 mod args;
 mod context;
+mod convert;
 mod diagnostic;
 mod door;
 mod engine;
@@ -103,6 +104,7 @@ async fn run(ui: &mut Ui, settings: &Settings, command: Command) -> Result<Exit,
         Command::Graph(args) => graph::run(ui, settings, args),
         Command::Context(args) => context::run(ui, settings, args),
         Command::Schema(args) => schema::run(ui, args),
+        Command::Convert(args) => convert::run(ui, args),
         Command::Serve(args) => serve::run(ui, args).await,
     }
 }

@@ -259,8 +259,8 @@ impl BaseFinder<'_, '_> {
             },
             [image] => image,
             // As in Docker, a name without a tag means `latest`.
-            _ => match candidates.iter().find(is_latest) {
-                Some(&latest) => latest,
+            _ => match candidates.iter().find(is_latest).or(only(&candidates, needs)) {
+                Some(&image) => image,
                 None => return Err(self.ambiguous(reference, &candidates)),
             },
         };
@@ -379,6 +379,12 @@ impl BaseFinder<'_, '_> {
             self.valid.insert(name.to_owned());
         }
     }
+}
+
+/// Returns the candidate that `needs` lists, if it lists one of them.
+fn only<'c>(candidates: &'c [usize], needs: &[usize]) -> Option<&'c usize> {
+    let mut needed = candidates.iter().filter(|image| needs.contains(image));
+    needed.next().filter(|_| needed.next().is_none())
 }
 
 /// Returns the help for a name that no image has.

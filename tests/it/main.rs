@@ -9,6 +9,7 @@ mod buildah;
 mod commands;
 mod context;
 mod contract;
+mod convert;
 mod copies;
 mod crash;
 mod day;

@@ -3,6 +3,7 @@
 
 mod apply;
 mod context;
+mod convert;
 mod engine;
 mod foreign_flags;
 mod logs;
@@ -23,6 +24,7 @@ use clap::{
 
 pub(super) use self::apply::{ApplyArgs, DEFAULT_RETRIES};
 pub(super) use self::context::{ContextArgs, ContextCommand};
+pub(super) use self::convert::{ConvertArgs, ForeignFormat};
 pub(super) use self::engine::EngineArgs;
 pub(super) use self::logs::LogsArgs;
 pub(super) use self::manifest::{CommonArgs, ManifestArgs, StrictArgs};
@@ -135,6 +137,8 @@ pub(in crate::cli) enum Command {
     Context(ContextArgs),
     /// Print the JSON Schema of the manifest
     Schema(SchemaArgs),
+    /// Write a manifest from a file of another tool
+    Convert(ConvertArgs),
     /// Run a local server with the images API
     Serve(ServeArgs),
 }
@@ -385,7 +389,7 @@ impl Command {
                 let manifest = std::mem::take(manifest);
                 return CommonArgs { manifest, ..CommonArgs::default() };
             }
-            Self::Schema(_) | Self::Serve(_) => return CommonArgs::default(),
+            Self::Schema(_) | Self::Convert(_) | Self::Serve(_) => return CommonArgs::default(),
         };
         std::mem::take(common)
     }

@@ -1,0 +1,151 @@
+//! `imgplan convert`: writes a manifest from a file of another tool, and lists what the manifest cannot
+//! express.
+
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
+
+use clap::ValueEnum;
+
+use super::args::{ConvertArgs, ForeignFormat};
+use super::failure::{Exit, Failure};
+use super::ui::Ui;
+use crate::base::file::{self, PathError, folder_of};
+use crate::base::input::{self, InputKind};
+use crate::base::safe_text::shown_path;
+use crate::base::text::{plural, shell_word};
+use crate::convert::folders::Folders;
+use crate::convert::harbor::ForeignTask;
+use crate::convert::{
+    ConvertError, Converted, bake, compose, harbor, prime, regsync, skopeo, yaml,
+};
+
+/// Path that means a standard stream.
+const STANDARD_STREAM: &str = "-";
+
+pub(super) fn run(ui: &mut Ui, args: ConvertArgs) -> Result<Exit, Failure> {
+    let ConvertArgs { input, from, output, strict } = args;
+    let is_stdout = output == Path::new(STANDARD_STREAM);
+    if !is_stdout && output.symlink_metadata().is_ok() {
+        return Err(exists(&output));
+    }
+    let shown = shown_path(&input);
+    let converted = convert(from, &input, &folders(from, &input, &output)?)?;
+    ui.notes(&converted.dropped.lines())?;
+    if converted.draft.len() == 0 {
+        let help = "name a file with images to build or to mirror";
+        return Err(Failure::with_help(format!("{shown} has no image to convert"), help));
+    }
+    let count = converted.dropped.count();
+    if strict && count > 0 {
+        let message = format!("{} dropped, and --strict was given", were(count));
+        let help = "remove them from the input, or convert without --strict; nothing was written";
+        return Err(Failure::with_help(message, help));
+    }
+    let format = from.to_possible_value();
+    let format = format.as_ref().map_or("", |value| value.get_name());
+    let name = input.file_name().unwrap_or(input.as_os_str()).to_string_lossy();
+    let origin = format!("Converted from {name} by `imgplan convert --from {format}`.");
+    let text = yaml::write(&converted.draft, &origin);
+    if is_stdout {
+        ui.document(&text)?;
+        return Ok(Exit::Success);
+    }
+    match file::create(&output, text.as_bytes()) {
+        Err(error) if error.source.kind() == ErrorKind::AlreadyExists => {
+            return Err(exists(&output));
+        }
+        created => created?,
+    }
+    let entries = plural(converted.draft.len(), "entry");
+    ui.message(format_args!(
+        "Wrote {} with {entries}; {} dropped.",
+        output.display(),
+        were(count)
+    ))?;
+    let path = shell_word(&output.to_string_lossy());
+    ui.hint(Some(&format!("Next: imgplan validate -f {path}")))?;
+    Ok(Exit::Success)
+}
+
+fn were(count: usize) -> String {
+    match count {
+        0 => "nothing was".to_owned(),
+        1 => "1 field was".to_owned(),
+        count => format!("{count} fields were"),
+    }
+}
+
+fn exists(output: &Path) -> Failure {
+    let message = format!("{} exists, and is not overwritten", shown_path(output));
+    Failure::with_help(message, "name another file, or remove it first")
+}
+
+/// Returns the folders that the paths of the input and of the manifest are relative to.
+fn folders(from: ForeignFormat, input: &Path, output: &Path) -> Result<Folders, Failure> {
+    let canonical = |folder: &Path| {
+        let at = |source| PathError { action: "find the folder", path: folder.to_owned(), source };
+        folder.canonicalize().map_err(at)
+    };
+    let input = if from == ForeignFormat::Harbor { input } else { folder_of(input) };
+    // The text of a descriptor is relative to the working directory, as that of standard input.
+    let input = if input::is_device_path(&input.join("x")) { Path::new(".") } else { input };
+    Ok(Folders { input: canonical(input)?, output: canonical(folder_of(output))? })
+}
+
+fn convert(from: ForeignFormat, input: &Path, folders: &Folders) -> Result<Converted, Failure> {
+    let converted = match from {
+        ForeignFormat::Harbor => {
+            let tasks = tasks(input).map_err(|error| unreadable(input, &error))?;
+            harbor::convert(&tasks, folders)
+        }
+        from => {
+            let text = read(input).map_err(|error| unreadable(input, &error))?;
+            let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
+            match from {
+                ForeignFormat::Bake => bake::convert(text, folders),
+                ForeignFormat::Compose => compose::convert(text, folders),
+                ForeignFormat::Prime => prime::convert(text, folders),
+                ForeignFormat::Regsync => regsync::convert(text),
+                ForeignFormat::Skopeo | ForeignFormat::Harbor => skopeo::convert(text),
+            }
+        }
+    };
+    converted.map_err(|ConvertError { message, help }| {
+        Failure::with_help(format!("cannot convert {}: {message}", shown_path(input)), help)
+    })
+}
+
+fn unreadable(input: &Path, error: &io::Error) -> Failure {
+    Failure::new(format!("cannot read {}: {error}", shown_path(input)))
+}
+
+fn read(input: &Path) -> io::Result<String> {
+    if input == Path::new(STANDARD_STREAM) {
+        return input::read_text_argument(Path::new("/dev/stdin"), InputKind::Foreign);
+    }
+    input::read_text_argument(input, InputKind::Foreign)
+}
+
+/// Reads the Harbor task in a folder, or the tasks in its folders, sorted by their names.
+fn tasks(input: &Path) -> io::Result<Vec<ForeignTask>> {
+    if input.join("task.toml").is_file() {
+        return Ok(vec![task(input, None)]);
+    }
+    let entries = input.read_dir()?.collect::<io::Result<Vec<_>>>()?;
+    // The manifest finds no folder whose name is not UTF-8.
+    let names = entries.into_iter().filter_map(|entry| entry.file_name().into_string().ok());
+    let mut names: Vec<(PathBuf, String)> = names.map(|name| (input.join(&name), name)).collect();
+    names.retain(|(path, _)| path.join("task.toml").is_file());
+    names.sort_unstable();
+    Ok(names.into_iter().map(|(path, name)| task(&path, Some(name))).collect())
+}
+
+fn task(path: &Path, folder: Option<String>) -> ForeignTask {
+    let text = input::read_text(&path.join("task.toml"), InputKind::HarborTask);
+    ForeignTask {
+        folder,
+        text: text.map_err(|error| format!("its task.toml cannot be read: {error}")),
+        has_environment: path.join("environment").is_dir(),
+        has_dockerfile: path.join("environment/Dockerfile").is_file(),
+    }
+}
