@@ -43,7 +43,8 @@ pub(super) fn run(ui: &mut Ui, args: ConvertArgs) -> Result<Exit, Failure> {
     }
     let format = from.to_possible_value();
     let format = format.as_ref().map_or("", |value| value.get_name());
-    let name = input.file_name().unwrap_or(input.as_os_str()).to_string_lossy();
+    let name = input.file_name().filter(|_| !is_stream(&input)).unwrap_or("a stream".as_ref());
+    let name = name.to_string_lossy();
     let origin = format!("Converted from {name} by `imgplan convert --from {format}`.");
     let text = yaml::write(&converted.draft, &origin);
     if is_stdout {
@@ -67,6 +68,11 @@ pub(super) fn run(ui: &mut Ui, args: ConvertArgs) -> Result<Exit, Failure> {
     Ok(Exit::Success)
 }
 
+/// True for standard input and open descriptors, which are in no folder.
+fn is_stream(input: &Path) -> bool {
+    input == Path::new(STANDARD_STREAM) || input::is_device_path(input)
+}
+
 fn were(count: usize) -> String {
     match count {
         0 => "nothing was".to_owned(),
@@ -86,9 +92,11 @@ fn folders(from: ForeignFormat, input: &Path, output: &Path) -> Result<Folders, 
         let at = |source| PathError { action: "find the folder", path: folder.to_owned(), source };
         folder.canonicalize().map_err(at)
     };
-    let input = if from == ForeignFormat::Harbor { input } else { folder_of(input) };
-    // The text of a descriptor is relative to the working directory, as that of standard input.
-    let input = if input::is_device_path(&input.join("x")) { Path::new(".") } else { input };
+    let input = match from {
+        ForeignFormat::Harbor => input,
+        _ if is_stream(input) => Path::new("."),
+        _ => folder_of(input),
+    };
     Ok(Folders { input: canonical(input)?, output: canonical(folder_of(output))? })
 }
 

@@ -7,7 +7,7 @@ use std::collections::hash_map::Entry;
 use super::Converted;
 use super::draft::{DraftImage, add_each_once};
 use super::dropped::{DropList, ItemPlace};
-use crate::base::name::{ImageName, NameError, Tag, image_name_of};
+use crate::base::name::{ImageName, NameError, Platform, Tag, image_name_of};
 use crate::base::reference::RegistryRef;
 
 /// A build, before it has its names.
@@ -53,6 +53,7 @@ pub(super) fn assemble(builds: Vec<ForeignBuild>, converted: &mut Converted) {
     let names = builds.iter().map(|build| service_names(build, dropped)).collect();
     let by_id = builds.iter().enumerate().map(|(index, build)| (build.id.clone(), index)).collect();
     let mut builds = Builds { all: builds, names, by_id };
+    builds.widen_bases();
     builds.drop_clashes(dropped);
     let aliases = builds.connect(dropped);
     builds.drop_dependents(dropped);
@@ -106,6 +107,35 @@ fn service_name(reference: &str) -> Result<ServiceName, String> {
 }
 
 impl Builds {
+    /// Gives each base without platforms those of the images that are built on it: they need it on each.
+    fn widen_bases(&mut self) {
+        let has_platforms = |build: &ForeignBuild| {
+            build.image.as_ref().is_some_and(|image| !image.platforms.is_empty())
+        };
+        let is_fixed: Vec<bool> = self.all.iter().map(has_platforms).collect();
+        let mut queue: Vec<usize> = (0..self.all.len()).filter(|&index| is_fixed[index]).collect();
+        while let Some(index) = queue.pop() {
+            let Some(image) = &self.all[index].image else { continue };
+            let platforms = image.platforms.clone();
+            for (_, id) in self.all[index].bases.clone() {
+                let base = self.by_id.get(&id).copied().filter(|&base| !is_fixed[base]);
+                let Some(image) = base.and_then(|base| self.all[base].image.as_mut()) else {
+                    continue;
+                };
+                let before = image.platforms.len();
+                // Others may be built on it for the default platform.
+                for platform in std::iter::once(&Platform::Amd64).chain(&platforms) {
+                    if !image.platforms.contains(platform) {
+                        image.platforms.push(*platform);
+                    }
+                }
+                if image.platforms.len() > before {
+                    queue.extend(base);
+                }
+            }
+        }
+    }
+
     /// Drops each name that an earlier build of another image has, and each image without a name.
     fn drop_clashes(&mut self, dropped: &mut DropList) {
         let mut owners: HashMap<String, usize> = HashMap::new();

@@ -35,6 +35,7 @@ fn check(convert: Convert, table: &[(&str, &[&str])]) {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn fields_of_a_bake_target() {
     let target =
         |fields: &str| bake::convert(&format!("{{\"target\":{{\"a\":{{{fields}}}}}}}"), &folders());
@@ -132,6 +133,19 @@ fn groups_and_contexts_of_bake() {
                     "dropped target.c.contexts.k: the image is left out: elsewhere it means another image",
                 ],
             ),
+            (
+                r#"{"target": {"os": {}, "base": {"contexts": {"os": "target:os"}}, "alone": {},
+                "fixed": {"platforms": ["linux/amd64"]}, "a": {"platforms": ["linux/arm64"],
+                "contexts": {"base": "target:base"}}, "b": {"contexts": {"base": "target:base"}}}}"#,
+                &[
+                    "name: os | context: in | platforms: [linux/amd64, linux/arm64]",
+                    "name: base | context: in | platforms: [linux/amd64, linux/arm64] | needs: [\"os:latest\"]",
+                    "name: alone | context: in",
+                    "name: fixed | context: in | platforms: [linux/amd64]",
+                    "name: a | context: in | platforms: [linux/arm64] | needs: [\"base:latest\"]",
+                    "name: b | context: in | needs: [\"base:latest\"]",
+                ],
+            ),
             ("target {}", &["error: not the JSON of bake: expected ident at line 1 column 2"]),
             (
                 "[]",
@@ -204,7 +218,7 @@ fn fields_of_a_compose_service() {
             ),
             (
                 "services: { a: { build: . }, a: { build: x } }",
-                &["error: duplicate mapping key: a"],
+                &["error: duplicate mapping key `a` is not allowed here at line 1, column 30"],
             ),
         ],
     );

@@ -309,6 +309,7 @@ secrets: { db-password: { file: db/password.txt } }
 
 /// The example of regclient's documentation.
 #[test]
+#[expect(clippy::too_many_lines, reason = "the example of another tool")]
 fn configuration_of_regsync() {
     let env = repository();
     env.write(
@@ -573,6 +574,9 @@ fn nothing_is_overwritten() {
         env.read("piped.yaml").lines().skip(2).collect::<Vec<_>>(),
         stdout.lines().skip(2).collect::<Vec<_>>()
     );
+    let output = env.call(["convert", "--from", "bake", "/dev/stdin", "-o", "device.yaml"]);
+    output.stdin(&env.read("bake.json")).run().success();
+    assert_eq!(env.read("device.yaml"), env.read("piped.yaml"));
     env.run(["convert", "--from", "bake", "none.json", "-o", "x.yaml"]).code(1).says("none.json");
     env.run(["convert", "--from", "bake", "bake.json", "-o", "none/x.yaml"]).code(1).says("none");
     env.write("empty.yml", "services:\n  db: { image: postgres }\n");
@@ -587,13 +591,13 @@ fn hostile_texts_stay_texts() {
     let env = repository();
     env.write("app/Dockerfile", "FROM scratch\nARG yes\nARG V\n");
     env.write("no/Dockerfile", "FROM scratch\n");
-    env.write("bake.json", r####"{"target": {
+    env.write("bake.json", r###"{"target": {
       "a\u001b[2J\n::error::x": {"context": "app", "description": "x\n- name: evil\n::warning::y\u001b[1m"},
       "b##[error]": {"context": "no\n  dockerfile: /etc/passwd", "tags": ["good:1.10"]},
       "null": {"context": "no", "tags": ["null:null"], "labels\u001b]0;t\u0007": ["x"]},
       "c": {"context": "app", "tags": ["y:1e3"], "args": {
         "yes": "${HOME}$(id)`id`", "V": "##[error]##vso[x] \"' \\ #\u2028\u0007"}}
-    }}"####);
+    }}"###);
     let output = convert(&env, "bake", "bake.json");
     output.success();
     for unsafe_text in ["\u{1b}", "\u{7}", "\n::", "##[", "##vso["] {
