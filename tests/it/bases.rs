@@ -136,6 +136,12 @@ fn a_name_with_several_tags_means_latest() {
     assert_eq!(bases(&two, "FROM base:v2\n"), ["base:v2 -> base:v2"]);
     let problems = load(&two, "FROM base\n").unwrap_err();
     assert_eq!(problems, ["`base` could be any of base:v1, base:v2"]);
+    // `needs` decides, if it lists one of them.
+    let needing =
+        |needs: &str| two.replace("context: app}", &format!("context: app, needs: [{needs}]}}"));
+    assert_eq!(bases(&needing("'base:v2'"), "FROM base\n"), ["base -> base:v2"]);
+    let problems = load(&needing("'base:v1', 'base:v2'"), "FROM base\n").unwrap_err();
+    assert_eq!(problems, ["`base` could be any of base:v1, base:v2"]);
 }
 
 #[test]
