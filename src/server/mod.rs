@@ -11,7 +11,7 @@
 //! request ─► routes (log, token, limits) ─► inject (faults) ─► initiate │ builds │ images │ update │ account │ upload
 //!                                                                 │            ▲
 //!                                    store (state + its files) ◄──┴─ worker ───┘  a task for each running build
-//!                                                                      ├► engine (check or buildah)
+//!                                                                      ├► engine (check, buildah, buildx)
 //!                                                                      └► mirror (copies to the registry)
 //! ```
 
@@ -45,6 +45,7 @@ mod model;
 mod observe;
 mod order;
 mod page;
+mod registry_client;
 pub(crate) mod registry_config;
 mod registry_images;
 mod routes;
@@ -64,10 +65,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::{broadcast, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::DropGuard;
 
+pub(crate) use self::app::EndedBuild;
 use self::app::{App, url_of};
 pub(crate) use self::build_log::stored_log;
 pub(crate) use self::config::{ApiVersion, BulkShape, DockerHub, ServerConfig, StateOrigin};
@@ -195,6 +197,11 @@ impl Server {
     /// Returns the abilities of the server's engine.
     pub fn capabilities(&self) -> &Capabilities {
         self.app.engine.capabilities()
+    }
+
+    /// Returns the builds that end from now on.
+    pub fn ended_builds(&self) -> broadcast::Receiver<EndedBuild> {
+        self.app.ended.subscribe()
     }
 
     /// Returns the reason for which the state cannot be stored at present, as it changes. Requests that

@@ -1,5 +1,5 @@
 //! Removes the tags of deleted and moved images from the registry behind the server, and restores those of
-//! cancelled builds.
+//! builds that failed or were cancelled after their push.
 //!
 //! The state changes first, and notes in the same commit that the tag is to be removed
 //! ([`StateChange::Unpublish`]). The note stays until the registry has removed it. So the removal survives
@@ -38,9 +38,9 @@ pub(super) fn spawn(app: &Arc<App>, location: Location) {
     });
 }
 
-/// Takes back what a cancelled build may have pushed: the tag gets the image of the last build that
-/// succeeded, or is removed if there is none.
-pub(super) fn cancelled(app: &Arc<App>, location: &Location) {
+/// Takes back what a failed or cancelled build may have pushed: the tag gets the image of the last build
+/// that succeeded, or is removed if there is none.
+pub(super) fn take_back(app: &Arc<App>, location: &Location) {
     // If the state cannot be written, the tag stays until the next build of the image.
     if app.store().commit(vec![StateChange::Unpublish(location.clone())]).is_ok() {
         spawn(app, location.clone());

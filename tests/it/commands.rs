@@ -214,6 +214,7 @@ fn serve_accepts_its_token_and_keeps_its_state() {
     serve.signal("INT");
     let served = serve.wait();
     served.code(130).says(&format!("Serving the images API on {url}")).never_says("t0ken");
+    served.says("app:v1: Completed after 0.");
     // The next server reads the state.
     std::fs::remove_file(env.path("url")).unwrap();
     let address = url.trim_start_matches("http://").to_owned();
