@@ -1,6 +1,5 @@
 //! Turns files of other tools into a manifest: one file per format ([`bake`], [`compose`], [`prime`],
-//! [`harbor`], [`regsync`], [`skopeo`]), and one writer of the result ([`yaml`]). Pure: the caller reads
-//! the files.
+//! [`regsync`], [`skopeo`]), and one writer of the result ([`yaml`]). Pure: the caller reads the files.
 //!
 //! Each field of the input becomes a part of the manifest, or is listed as dropped. A field without
 //! which another image would result drops its image: an image is never built from something else than
@@ -13,7 +12,6 @@ pub(crate) mod compose;
 pub(crate) mod draft;
 pub(crate) mod dropped;
 pub(crate) mod folders;
-pub(crate) mod harbor;
 mod mirror;
 pub(crate) mod prime;
 mod read;

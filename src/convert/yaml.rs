@@ -20,7 +20,6 @@ pub(crate) fn write(draft: &Draft, origin: &str) -> String {
     for image in &draft.images {
         write_image(&mut text, image);
     }
-    comments(&mut text, "  ", draft.suggestions.iter().map(|it| &**it));
     text
 }
 
@@ -44,16 +43,8 @@ fn write_image(text: &mut String, image: &DraftImage) {
             entry.optional("dockerfile", dockerfile.as_deref());
         }
         DraftOrigin::Source(source) => entry.optional("source", Some(source)),
-        DraftOrigin::Harbor { path, prefer_image } => {
-            entry.line("discover:");
-            entry.line(&format!("  harbor: {}", scalar(path)));
-            if *prefer_image {
-                entry.line("  prefer: image");
-            }
-        }
     }
-    let platforms: Vec<&str> = image.platforms.iter().map(|platform| platform.as_str()).collect();
-    entry.list("platforms", &platforms);
+    entry.list("platforms", image.platforms.iter().map(|platform| platform.as_str()));
     entry.optional("target", image.target.as_deref());
     if !image.args.is_empty() {
         entry.line("args:");
@@ -86,16 +77,12 @@ impl EntryText<'_> {
         }
     }
 
-    fn list<T: AsRef<str>>(&mut self, key: &str, items: &[T]) {
+    fn list<T: AsRef<str>>(&mut self, key: &str, items: impl IntoIterator<Item = T>) {
+        let items: Vec<String> = items.into_iter().map(|item| scalar(item.as_ref())).collect();
         if !items.is_empty() {
-            self.line(&format!("{key}: {}", list(items)));
+            self.line(&format!("{key}: [{}]", items.join(", ")));
         }
     }
-}
-
-fn list<T: AsRef<str>>(items: &[T]) -> String {
-    let items: Vec<String> = items.iter().map(|item| scalar(item.as_ref())).collect();
-    format!("[{}]", items.join(", "))
 }
 
 /// Returns a literal text as a YAML string, in quotes unless every reader takes it for a string. A
@@ -177,7 +164,8 @@ mod tests {
 
     #[test]
     fn every_key_is_written() {
-        let texts = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
+        let texts =
+            |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
         let build = DraftImage {
             comments: texts(&["two\nlines"]),
             name: Some("api".to_owned()),
@@ -185,9 +173,9 @@ mod tests {
             platforms: Platform::ALL.to_vec(),
             target: Some("run".to_owned()),
             args: vec![("ON".to_owned(), "a$b".to_owned())],
-            needs: texts(&["base:v1"]),
-            published_as: texts(&["quay.io/o/api"]),
-            groups: texts(&["default", "no"]),
+            needs: texts(&["base:v1"]).into_iter().collect(),
+            published_as: texts(&["quay.io/o/api"]).into_iter().collect(),
+            groups: texts(&["default", "no"]).into_iter().collect(),
             ..DraftImage::new(DraftOrigin::Context {
                 path: "../api".to_owned(),
                 dockerfile: Some("x.Dockerfile".to_owned()),
@@ -195,12 +183,7 @@ mod tests {
         };
         let mut draft = Draft::default();
         draft.comments = texts(&["more"]);
-        draft.suggestions = texts(&["- source: a"]);
-        let images = [
-            build,
-            DraftImage::new(DraftOrigin::Source("redis:7".to_owned())),
-            DraftImage::new(DraftOrigin::Harbor { path: "tasks".to_owned(), prefer_image: true }),
-        ];
+        let images = [build, DraftImage::new(DraftOrigin::Source("redis:7".to_owned()))];
         for (index, image) in images.into_iter().enumerate() {
             draft.add(&index.to_string(), image).unwrap();
         }
@@ -224,10 +207,6 @@ mod tests {
             published_as: [quay.io/o/api]
             groups: [default, "no"]
           - source: "redis:7"
-          - discover:
-              harbor: tasks
-              prefer: image
-          # - source: a
         "#);
     }
 

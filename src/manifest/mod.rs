@@ -35,7 +35,6 @@ mod model_local;
 mod model_matrix;
 mod moves;
 mod node;
-mod official_images;
 mod pairs;
 mod pattern;
 mod published;
