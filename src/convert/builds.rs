@@ -175,7 +175,7 @@ impl Builds {
                     )
                 } else {
                     format!(
-                        "the image is left out: in other Dockerfiles, `FROM {}` is Docker Hub's \
+                        "the name is left out: in other Dockerfiles, `FROM {}` is Docker Hub's \
                          image; give this one another name",
                         name.name
                     )

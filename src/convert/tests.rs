@@ -128,7 +128,7 @@ fn fields_of_a_bake_target() {
             r#""tags": ["ghcr.io/acme/nginx", "ghcr.io/acme/web"]"#,
             &[
                 "name: web | context: in | published_as: [ghcr.io/acme/web]",
-                "dropped target.a.tags: the image is left out: in other Dockerfiles, `FROM nginx` is Docker Hub's image; give this one another name",
+                "dropped target.a.tags: the name is left out: in other Dockerfiles, `FROM nginx` is Docker Hub's image; give this one another name",
             ],
         ),
         (
@@ -175,7 +175,7 @@ fn groups_and_contexts_of_bake() {
                 "d": {"contexts": {"nginx": "target:x"}}, "e": {"contexts": {"q.io/k": "target:x"}}}}"#,
                 &[
                     "name: x | context: in",
-                    "name: y | context: in",
+                    "name: \"y\" | context: in",
                     "dropped target.a.contexts.y: the image is left out: it is another image's name",
                     "dropped target.b.contexts.k: the image is left out: elsewhere it means another image",
                     "dropped target.c.contexts.k:latest: the image is left out: elsewhere it means another image",
@@ -237,7 +237,7 @@ fn fields_of_a_compose_service() {
                 "services: { nginx: { build: nginx }, web: { build: web } }",
                 &[
                     "name: web | context: in/web",
-                    "dropped services.nginx: the image is left out: in other Dockerfiles, `FROM nginx` is Docker Hub's image; give this one another name",
+                    "dropped services.nginx: the name is left out: in other Dockerfiles, `FROM nginx` is Docker Hub's image; give this one another name",
                     "dropped services.nginx: the image is left out: it has no name of its own",
                 ],
             ),
@@ -294,7 +294,7 @@ fn lines_of_prime() {
                 r#"{"image": "A:1", "context": "c", "platform": ["linux/arm64", "x"]}"#,
                 &[
                     "dropped line 1.platform: the service does not build for x",
-                    "dropped line 1.image: no name for the service: `A:1` is not a valid image reference",
+                    "dropped line 1.image: no name for the service: `A` is not an image path",
                     "dropped line 1: the image is left out: it has no name of its own",
                 ],
             ),
