@@ -148,9 +148,9 @@ impl Builds {
             // The first build of the same image.
             let content = *contents.entry(image.content()).or_insert(index);
             names.retain(|name| {
-                let owner = *owners.entry(name.key.clone()).or_insert(content);
+                let (owner, first) = *owners.entry(name.key.clone()).or_insert((content, index));
                 if owner != content {
-                    let owner = &self.all[owner].place;
+                    let owner = &self.all[first].place;
                     let reason = format!("{} is the image of {owner} already", name.key);
                     dropped.add(&self.all[index].place, name.field, reason);
                 }

@@ -147,7 +147,8 @@ fn bake_file_of_rocker() {
     );
 }
 
-/// Jenkins's: targets of a matrix with arguments; here one is built on another.
+/// Jenkins's: targets of a matrix with arguments; here one is built on another, and the name of the
+/// first is not Docker Hub's `jenkins`.
 #[test]
 fn bake_file_of_jenkins() {
     let env = repository();
@@ -160,7 +161,7 @@ fn bake_file_of_jenkins() {
       "target": {
         "debian_jdk21": {"context": ".", "dockerfile": "debian/Dockerfile",
           "args": {"JENKINS_VERSION": "2.500", "JAVA_VERSION": "21.0.9_10"},
-          "tags": ["docker.io/jenkins/jenkins:2.500", "ghcr.io/jenkins/jenkins:2.500"],
+          "tags": ["docker.io/jenkins/controller:2.500", "ghcr.io/jenkins/controller:2.500"],
           "platforms": ["linux/amd64", "linux/arm64", "linux/ppc64le"]},
         "agent": {"context": "agent", "contexts": {"jdk-base": "target:debian_jdk21"},
           "args": {"NOTE": "$5 \"off\" {x}"},
@@ -170,10 +171,10 @@ fn bake_file_of_jenkins() {
     );
     let (targets, dropped) = converted(&env, "bake", "bake.json");
     let expected = [
-        "build agent:latest-amd64 linux/amd64 after jenkins:2.500-amd64",
-        "build agent:latest-arm64 linux/arm64 after jenkins:2.500-arm64",
-        "build jenkins:2.500-amd64 linux/amd64",
-        "build jenkins:2.500-arm64 linux/arm64",
+        "build agent:latest-amd64 linux/amd64 after controller:2.500-amd64",
+        "build agent:latest-arm64 linux/arm64 after controller:2.500-arm64",
+        "build controller:2.500-amd64 linux/amd64",
+        "build controller:2.500-arm64 linux/arm64",
     ];
     assert_eq!(targets, expected);
     assert_eq!(
@@ -299,7 +300,7 @@ secrets: { db-password: { file: db/password.txt } }
         "dropped services.backend.build.cache_from: the service has a cache of its own",
         "dropped services.backend.build.x-bake.output: the service keeps the image",
         "dropped services.broken.image: the image is left out: Compose must resolve it; convert the output of `docker compose config`",
-        "not about images, and left out: 8 fields (such as secrets)",
+        "not about images, and left out: 7 fields (such as secrets)",
     ];
     assert_eq!(dropped, expected);
 }
