@@ -663,7 +663,7 @@ proptest! {
             if !tag.is_empty() {
                 target["tags"] = serde_json::json!([tag]);
             }
-            if let Some(base) = targets.keys().last() {
+            if let Some(base) = targets.keys().next_back() {
                 target["contexts"] = serde_json::json!({alias: format!("target:{base}")});
             }
             targets.insert(id.to_owned(), target);
