@@ -29,6 +29,7 @@
 //! | 4 | `survey`, `event` | gathering facts; the event schema |
 //! | 5 | `run`, `report` | doing and telling; they never import each other |
 //! | 6 | `server` | the local server; shares only `api::wire` with the client |
+//! | 6 | `convert` | files of other tools to a manifest; one file per format |
 //! | 7 | `cli` | arguments, session, one file per command; imported by nothing |
 //!
 //! # Files on disk
@@ -59,6 +60,7 @@ pub(crate) mod api;
 pub(crate) mod base;
 pub(crate) mod cli;
 pub(crate) mod context;
+pub(crate) mod convert;
 pub(crate) mod dockerfile;
 pub(crate) mod event;
 pub(crate) mod http;

@@ -96,6 +96,25 @@ pub(crate) fn replace_with<T>(
     })
 }
 
+/// Like [`replace`], for a file that does not exist yet: nothing is ever overwritten.
+///
+/// # Errors
+///
+/// Fails as [`replace`] does, and with [`io::ErrorKind::AlreadyExists`] if the name is taken.
+pub(crate) fn create(path: &Path, bytes: &[u8]) -> Result<(), PathError> {
+    let create = || {
+        let dir = folder_of(path);
+        let temp = tempfile::Builder::new().prefix(TEMP_FILE_PREFIX).tempfile_in(dir);
+        let mut temp = temp.map_err(without_path)?;
+        temp.write_all(bytes)?;
+        set_mode(temp.as_file(), None)?;
+        temp.as_file().sync_all()?;
+        temp.persist_noclobber(path).map_err(|error| error.error)?;
+        sync_dir(dir)
+    };
+    create().at("create", path)
+}
+
 /// Like [`replace`], for a file that only its owner may read.
 ///
 /// # Errors
@@ -110,10 +129,7 @@ fn replace_as<T>(
     fill: impl FnOnce(&mut File) -> io::Result<T>,
     set_mode: impl FnOnce(&File) -> io::Result<()>,
 ) -> Result<T, PathError> {
-    let dir = match path.parent() {
-        Some(dir) if !dir.as_os_str().is_empty() => dir,
-        _ => Path::new("."),
-    };
+    let dir = folder_of(path);
     let write = || -> io::Result<T> {
         check_replaceable(path)?;
         let temp = tempfile::Builder::new().prefix(TEMP_FILE_PREFIX).tempfile_in(dir);
@@ -126,6 +142,11 @@ fn replace_as<T>(
         Ok(value)
     };
     write().at("write", path)
+}
+
+/// Returns the folder that a file is in.
+pub(crate) fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 /// Fails if a name is taken by something that a file must not replace: a folder, a device, or a FIFO.
@@ -257,6 +278,24 @@ mod tests {
             use std::os::unix::fs::PermissionsExt;
             assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o644);
         }
+    }
+
+    #[test]
+    fn a_created_file_overwrites_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("f");
+        create(&path, b"one").unwrap();
+        let error = create(&path, b"two").unwrap_err();
+        assert_eq!(error.source.kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(fs::read(&path).unwrap(), b"one");
+        #[cfg(unix)]
+        {
+            let link = dir.path().join("link");
+            std::os::unix::fs::symlink("nowhere", &link).unwrap();
+            let error = create(&link, b"two").unwrap_err();
+            assert_eq!(error.source.kind(), io::ErrorKind::AlreadyExists);
+        }
+        assert!(!dir.path().join("nowhere").exists());
     }
 
     #[test]

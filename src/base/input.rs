@@ -42,6 +42,8 @@ input_kinds! {
     SourceList: 64,
     /// The `task.toml` of a Harbor task.
     HarborTask: 1,
+    /// A file of another tool, for `imgplan convert`.
+    Foreign: 64,
     /// A Dockerfile.
     Dockerfile: 4,
     /// A `.dockerignore`, of a context or of a Dockerfile.

@@ -15,6 +15,7 @@ pub(crate) mod limit;
 pub(crate) mod links;
 pub(crate) mod name;
 pub(crate) mod nearest;
+pub(crate) mod official_images;
 pub(crate) mod open_files;
 pub(crate) mod owner;
 pub(crate) mod plain_text;

@@ -83,6 +83,20 @@ impl FromStr for ImageName {
     }
 }
 
+/// Converts a text to an image name, as the provider's own tool does (API contract, section 5): in
+/// lowercase, with a `-` for other characters, and a letter or digit at both ends. May be empty.
+pub(crate) fn image_name_of(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.to_lowercase().chars() {
+        if c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '.' | '_' | '-') {
+            out.push(c);
+        } else if !out.ends_with('-') {
+            out.push('-');
+        }
+    }
+    out.trim_matches(|c: char| !c.is_ascii_alphanumeric()).to_owned()
+}
+
 /// The tag of an image: `[A-Za-z0-9_][A-Za-z0-9._-]{0,127}`, the rule of the service's own client.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Tag(String);

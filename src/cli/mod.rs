@@ -7,6 +7,7 @@ mod approval;
 mod args;
 mod completions;
 mod context;
+mod convert;
 mod diagnostic;
 mod doctor;
 mod door;
@@ -109,6 +110,7 @@ async fn run(ui: &mut Ui, settings: &Settings, command: Command) -> Result<Exit,
         Command::Graph(args) => graph::run(ui, settings, args),
         Command::Context(args) => context::run(ui, settings, args),
         Command::Schema(args) => schema::run(ui, args),
+        Command::Convert(args) => convert::run(ui, args),
         Command::Serve(args) => serve::run(ui, args).await,
         Command::Doctor(args) => doctor::run(ui, settings, args).await,
         Command::Completions(args) => completions::run(ui, args),

@@ -258,9 +258,9 @@ impl BaseFinder<'_, '_> {
                 None => return Ok(None),
             },
             [image] => image,
-            // As in Docker, a name without a tag means `latest`.
-            _ => match candidates.iter().find(is_latest) {
-                Some(&latest) => latest,
+            // Without `needs`, a name means `latest`, as in Docker.
+            _ => match only(&candidates, needs).or_else(|| candidates.iter().find(is_latest)) {
+                Some(&image) => image,
                 None => return Err(self.ambiguous(reference, &candidates)),
             },
         };
@@ -379,6 +379,12 @@ impl BaseFinder<'_, '_> {
             self.valid.insert(name.to_owned());
         }
     }
+}
+
+/// Returns the candidate that `needs` lists, if it lists one of them.
+fn only<'c>(candidates: &'c [usize], needs: &[usize]) -> Option<&'c usize> {
+    let mut needed = candidates.iter().filter(|image| needs.contains(image));
+    needed.next().filter(|_| needed.next().is_none())
 }
 
 /// Returns the help for a name that no image has.

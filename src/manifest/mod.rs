@@ -36,7 +36,6 @@ mod model_matrix;
 mod moves;
 mod names;
 mod node;
-mod official_images;
 mod pairs;
 mod pattern;
 mod published;

@@ -358,6 +358,7 @@ fn help_of_the_program() {
       graph        Print the dependency graph of the manifest
       context      Inspect or pack the files that an image is built from
       schema       Print the JSON Schema of the manifest
+      convert      Write a manifest from a file of another tool
       serve        Run a local server with the images API
       doctor       Check what an apply needs: service, key, clock, registries, engine, disk
       completions  Print the script that completes commands in a shell

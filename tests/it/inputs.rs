@@ -39,6 +39,7 @@ const INPUTS: &[InputCase] = &[
     input("Journal", ".imgplan/journal.jsonl", &["plan"]),
     input("TargetFile", "targets.txt", &["plan", "--target-file", "targets.txt"]),
     input("TargetFile", "targets.txt", &["plan", "--exclude-file", "targets.txt"]),
+    input("Foreign", "bake.json", &["convert", "--from", "bake", "bake.json", "-o", "-"]),
     input("SavedPlan", "saved", &["apply", "--auto-approve", "saved"]),
     input("ServiceConfig", "~/.prime/config.json", &["plan"]),
     input("ServerState", "state/state.json", SERVE),

@@ -171,7 +171,7 @@ const FLOORS: &[Floor] = &[
     },
     Floor {
         module: "convert",
-        may_use: &["base", "manifest::model"],
+        may_use: &["base"],
         may_be_async: false,
         way_out: "a converter only writes a manifest",
     },

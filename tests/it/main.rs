@@ -11,6 +11,7 @@ mod commands;
 mod completions;
 mod context;
 mod contract;
+mod convert;
 mod copies;
 mod crash;
 mod day;

@@ -4,6 +4,7 @@
 mod apply;
 mod completions;
 mod context;
+mod convert;
 mod doctor;
 mod engine;
 mod foreign_flags;
@@ -28,6 +29,7 @@ use clap::{
 pub(super) use self::apply::{ApplyArgs, DEFAULT_RETRIES};
 pub(super) use self::completions::{CompletionsArgs, ManArgs, ShellKind};
 pub(super) use self::context::{ContextArgs, ContextCommand};
+pub(super) use self::convert::{ConvertArgs, ForeignFormat};
 pub(super) use self::doctor::DoctorArgs;
 pub(super) use self::engine::EngineArgs;
 pub(super) use self::logs::LogsArgs;
@@ -145,6 +147,8 @@ pub(in crate::cli) enum Command {
     Context(ContextArgs),
     /// Print the JSON Schema of the manifest
     Schema(SchemaArgs),
+    /// Write a manifest from a file of another tool
+    Convert(ConvertArgs),
     /// Run a local server with the images API
     Serve(ServeArgs),
     /// Check what an apply needs: service, key, clock, registries, engine, disk
@@ -375,9 +379,11 @@ impl Command {
                 let manifest = std::mem::take(manifest);
                 return CommonArgs { manifest, ..CommonArgs::default() };
             }
-            Self::Schema(_) | Self::Serve(_) | Self::Completions(_) | Self::Man(_) => {
-                return CommonArgs::default();
-            }
+            Self::Schema(_)
+            | Self::Convert(_)
+            | Self::Serve(_)
+            | Self::Completions(_)
+            | Self::Man(_) => return CommonArgs::default(),
         };
         std::mem::take(common)
     }

@@ -1,6 +1,7 @@
 //! Fills in templates such as `{dir}` in the entries of generated images. Pure.
 
 use crate::base::name::NameError;
+pub(super) use crate::base::name::image_name_of as image_name;
 use crate::base::nearest::nearest;
 
 /// Placeholders of a template with their values. A placeholder without a value is an error if it is
@@ -89,20 +90,6 @@ fn unknown_placeholder(name: &str, kind: TemplateKind, values: &TemplateValues<'
         None => format!("the placeholders here are {{{}}}", known.join("}, {")),
     };
     NameError::new(format!("unknown placeholder `{{{name}}}`"), help)
-}
-
-/// Converts a text to an image name, as the provider's own tool does (API contract, section 5): in
-/// lowercase, with a `-` for other characters, and a letter or digit at both ends. May be empty.
-pub(super) fn image_name(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.to_lowercase().chars() {
-        if c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '.' | '_' | '-') {
-            out.push(c);
-        } else if !out.ends_with('-') {
-            out.push('-');
-        }
-    }
-    out.trim_matches(|c: char| !c.is_ascii_alphanumeric()).to_owned()
 }
 
 /// Converts a text to the characters of tags, with a `-` for other characters.
