@@ -194,6 +194,7 @@ fn groups_and_contexts_of_bake() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn fields_of_a_compose_service() {
     check(
         |text| compose::convert(text, &folders()),
@@ -306,6 +307,7 @@ fn lines_of_prime() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn entries_of_regsync() {
     let entry = |entry: &str| regsync::convert(&format!("version: 1\nsync: [{{{entry}}}]"));
     for (text, expected) in [
