@@ -125,8 +125,8 @@ fn convert(from: ForeignFormat, input: &Path, folders: &Folders) -> Result<Conve
 fn harbor(input: &Path) -> Failure {
     let message = "Harbor tasks need no conversion: a manifest reads them itself";
     let path = shown_path(input);
-    let lines = format!("images:\n  - discover: {{ harbor: {path} }}");
-    Failure::with_help(message, format!("write these lines into imgplan.yaml:\n{lines}"))
+    let entry = format!("add `- discover: {{ harbor: {path} }}` to `images` of imgplan.yaml");
+    Failure::with_help(message, entry)
 }
 
 fn unreadable(input: &Path, error: &io::Error) -> Failure {

@@ -471,13 +471,13 @@ fn json_lines_of_prime() {
     env.run(args).code(1).says("line 2 is not JSON");
 }
 
-/// A manifest reads Harbor tasks itself: the error prints the lines.
+/// A manifest reads Harbor tasks itself: the error prints the entry.
 #[test]
 fn harbor_tasks_need_no_conversion() {
     let env = repository();
     env.context("tasks/find/environment", "FROM scratch\n").write("tasks/find/task.toml", "");
     let output = env.run(["convert", "--from", "harbor", "tasks", "-o", "-"]);
-    output.code(1).says("images:").says("- discover: { harbor: tasks }");
+    output.code(1).says("add `- discover: { harbor: tasks }` to `images`");
     env.write("imgplan.yaml", "version: 1\nimages:\n  - discover: { harbor: tasks }\n");
     assert_eq!(targets(&env), ["build find:latest linux/amd64"]);
 }
