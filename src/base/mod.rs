@@ -31,3 +31,4 @@ pub(crate) mod template;
 pub(crate) mod text;
 pub(crate) mod work_dir;
 pub(crate) mod workflow_command;
+pub(crate) mod yaml_budget;

@@ -21,7 +21,7 @@ pub(super) async fn run(ui: &mut Ui, args: ServeArgs) -> Result<Exit, Failure> {
     // A builder may take minutes to start.
     let server = tokio::select! {
         started = server::start(config(args)?) => started?,
-        signal = signals.recv() => return Ok(exit(signal)),
+        signal = signals.recv() => return Ok(exit_after(signal)),
     };
     let url = server.url();
     if let Some(path) = url_file {
@@ -54,11 +54,11 @@ pub(super) async fn run(ui: &mut Ui, args: ServeArgs) -> Result<Exit, Failure> {
         }
     };
     server.stop().await?;
-    Ok(exit(signal))
+    Ok(exit_after(signal))
 }
 
 /// Returns the exit code after a signal.
-fn exit(signal: Option<Signal>) -> Exit {
+fn exit_after(signal: Option<Signal>) -> Exit {
     match signal {
         Some(Signal::Terminate) => Exit::Terminated,
         Some(Signal::Interrupt) | None => Exit::Interrupted,

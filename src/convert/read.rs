@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 use serde_saphyr::UserMessageFormatter;
 
 use super::ConvertError;
+use crate::base::yaml_budget::yaml_budget;
 
 /// Maximum number of items of a list of tags, platforms or arguments.
 const MAX_LIST_ITEMS: usize = 1_000;
@@ -23,13 +24,7 @@ pub(super) fn yaml<T: DeserializeOwned>(text: &str) -> Result<T, ConvertError> {
         with_snippet: false,
         strict_booleans: true,
         legacy_octal_numbers: true,
-        budget: serde_saphyr::budget! {
-            max_nodes: 5_000_000,
-            max_events: 10_000_000,
-            max_merge_keys: 200_000,
-            max_aliases: 200_000,
-            enforce_alias_anchor_ratio: false,
-        },
+        budget: yaml_budget(),
     };
     serde_saphyr::from_str_with_options(text, options).map_err(|error| {
         let message = error.render_with_formatter(&UserMessageFormatter);

@@ -45,8 +45,7 @@ mod model;
 mod observe;
 mod order;
 mod page;
-mod registry_client;
-pub(crate) mod registry_config;
+pub(crate) mod registry_client;
 mod registry_images;
 mod routes;
 mod source;
@@ -83,7 +82,7 @@ pub(crate) use self::engine::config::{
 };
 pub(crate) use self::error::ServerError;
 pub(crate) use self::fault::{Fault, check_faults};
-pub(crate) use self::registry_config::ServerRegistryConfig;
+pub(crate) use self::registry_client::ServerRegistryConfig;
 pub(crate) use self::state_folder::new_token;
 use self::store::ServerStore;
 

@@ -1,4 +1,4 @@
-//! The clients for the registry behind the server and for all others.
+//! The registry that holds the images of a server, and the clients for it and for all others.
 
 use std::path::Path;
 use std::time::Duration;
@@ -14,6 +14,15 @@ const OWN_LIMIT: Limit = Limit { count: 10_000, window: Duration::from_secs(10) 
 
 /// Maximum number of concurrent requests to the server's own registry.
 const OWN_CONCURRENCY: usize = 32;
+
+/// The registry that holds the images of a server.
+#[derive(Debug, Clone)]
+pub struct ServerRegistryConfig {
+    /// Address, credentials and trust.
+    pub registry: PushRegistry,
+    /// Locations of the credentials for the sources of transfers.
+    pub upstream: Credentials,
+}
 
 /// Returns a client for the registry that the server pushes to. Nothing is sent yet.
 ///

@@ -16,8 +16,7 @@ use tokio::sync::{
 use super::error::ServerError;
 use super::location::Location;
 use super::model::StoredContent;
-use super::registry_client::{other_registries, own_registry, reason};
-use super::registry_config::ServerRegistryConfig;
+use super::registry_client::{ServerRegistryConfig, other_registries, own_registry, reason};
 use crate::base::name::Platform;
 use crate::base::reference::{OciDigest, RegistryRef};
 use crate::base::safe_text::escaped;

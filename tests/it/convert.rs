@@ -188,7 +188,7 @@ fn bake_file_of_jenkins() {
     );
 }
 
-/// What cannot be expressed leaves its image out, and every image that is built on it.
+/// An image that cannot be expressed is left out, and so is every image that is built on it.
 #[test]
 fn images_that_would_be_something_else_are_left_out() {
     let env = repository();
@@ -643,7 +643,7 @@ fn errors_show_no_secret() {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
 
-    /// What `convert` writes is valid. Each target is built on an earlier one, or on nothing.
+    /// A converted manifest is valid. Each target is built on an earlier one, or on nothing.
     #[test]
     fn a_written_manifest_loads(
         fields in proptest::collection::vec((

@@ -136,7 +136,7 @@ fn named_context(base: &FoundBase, dockerfile: &Dockerfile) -> Result<Option<Str
 /// `None` for an image that no stage can be confused with.
 fn familiar_name(reference: &str) -> Option<String> {
     let parsed: RegistryRef = reference.parse().ok()?;
-    let is_latest = parsed.to_string().ends_with(":latest");
+    let is_latest = parsed.manifest_name() == "latest";
     let name = parsed.repository().strip_prefix("library/")?;
     (is_latest && parsed.registry() == DOCKER_HUB).then(|| name.to_owned())
 }

@@ -54,6 +54,8 @@ pub(super) struct BuildxTarget<'b> {
     pub(super) destination: &'b RegistryRef,
     /// The images that take the place of names in the Dockerfile.
     pub(super) contexts: &'b BTreeMap<String, String>,
+    /// True if the files of its layers have the time 0.
+    pub(super) rewrites_times: bool,
 }
 
 /// The result of a build, in the file of `--metadata-file`.
@@ -157,8 +159,7 @@ impl BuildxClient {
         .map_err(|message| unusable(&message, help))
     }
 
-    /// Builds and pushes an image, and returns the digest of its manifest. With `rewrites_times`, the
-    /// files of its layers have the time 0.
+    /// Builds and pushes an image, and returns the digest of its manifest.
     ///
     /// # Errors
     /// Fails with the failed instruction and the last lines of its output.
@@ -166,8 +167,8 @@ impl BuildxClient {
         &self,
         job: &BuildJob,
         target: &BuildxTarget<'_>,
-        rewrites_times: bool,
-        (log, cancel): (&dyn LogSink, &CancellationToken),
+        log: &dyn LogSink,
+        cancel: &CancellationToken,
     ) -> Result<OciDigest, EngineFailure> {
         let metadata = NamedTempFile::new_in(&self.engine);
         let metadata =
@@ -184,7 +185,7 @@ impl BuildxClient {
         for (name, image) in target.contexts {
             command.arg("--build-context").arg(format!("{name}=docker-image://{image}"));
         }
-        let rewrite = if rewrites_times { ",rewrite-timestamp=true" } else { "" };
+        let rewrite = if target.rewrites_times { ",rewrite-timestamp=true" } else { "" };
         let insecure = if self.plain_http { ",registry.insecure=true" } else { "" };
         let output = format!("type=image,name={},push=true", target.destination);
         command.arg("--output").arg(format!("{output}{rewrite}{insecure}"));

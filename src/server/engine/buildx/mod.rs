@@ -139,9 +139,12 @@ impl BuildxEngine {
             let native = self.builder.native(job.platform);
             let contexts = self.bases.contexts(job, checked, native);
             let contexts = unless_cancelled(cancel, contexts).await??;
-            let target = BuildxTarget { destination: &destination, contexts: &contexts };
-            let rewrites_times = self.builder.rewrites_times();
-            let digest = self.client.build(job, &target, rewrites_times, (log, cancel)).await?;
+            let target = BuildxTarget {
+                destination: &destination,
+                contexts: &contexts,
+                rewrites_times: self.builder.rewrites_times(),
+            };
+            let digest = self.client.build(job, &target, log, cancel).await?;
             self.pushed.add(&job.id, &destination, digest);
             digest
         };
