@@ -193,6 +193,7 @@ fn recorded(workspace: &Workspace, make: Create) -> Entry {
         visibility: Visibility::Private,
         image: None,
         completed: None,
+        seconds: None,
     };
     Entry { built: Some(built), ..Entry::new(kind, unit.platform) }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::base::image_path::ImagePath;
+use crate::base::limit::Class;
 use crate::base::name::{BuildId, ImageRef};
 use crate::http::Notice;
 use crate::plan::PartialPlan;
@@ -27,10 +28,12 @@ pub enum RunEvent {
         /// The active targets with a build at the service, the longest running first. If only a
         /// few targets are active, all of them.
         units: Vec<ActiveTarget>,
-        /// Number of active targets in each phase.
+        /// Number of active targets in each other phase.
         phases: Vec<(Phase, usize)>,
-        /// Number of targets that wait for the rate limit of transfers.
+        /// Number of targets in [`Phase::Wait`], which `phases` leaves out.
         waiting: usize,
+        /// Time until the rate limit admits the next request, if requests wait for it.
+        limited_for: Option<Duration>,
         /// Number of finished targets, failed and skipped ones included.
         done: usize,
         /// Number of targets of the run.
@@ -48,6 +51,8 @@ pub enum RunEvent {
         path: Option<ImagePath>,
         /// Time since work on the target began.
         elapsed: Duration,
+        /// Part of `elapsed` that the target waited: see [`Phase::is_wait`].
+        waited: Duration,
     },
     /// A target failed.
     Failed {
@@ -57,6 +62,8 @@ pub enum RunEvent {
         action: &'static str,
         /// Time since work on the target began.
         elapsed: Duration,
+        /// Part of `elapsed` that the target waited: see [`Phase::is_wait`].
+        waited: Duration,
     },
     /// A target was not started.
     Skipped {
@@ -91,8 +98,8 @@ impl RunEvent {
         };
         match self {
             Self::Started { unit, action } => Self::Started { unit, action: check(action) },
-            Self::Completed { unit, action, build, path, elapsed } => {
-                Self::Completed { unit, action: check(action), build, path, elapsed }
+            Self::Completed { unit, action, build, path, elapsed, waited } => {
+                Self::Completed { unit, action: check(action), build, path, elapsed, waited }
             }
             other => other,
         }
@@ -112,15 +119,20 @@ pub struct ActiveTarget {
     pub build: Option<BuildId>,
     /// Time since work on the target began.
     pub elapsed: Duration,
+    /// Time since the target entered the phase.
+    pub in_phase: Duration,
 }
 
 /// Phase of a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Phase {
+    /// The target waits for a request that the rate limit admits, or until contexts of other targets
+    /// are packed and uploaded.
+    Wait,
     /// The context is packed.
     Package,
-    /// The request waits for the rate limit or for the service's response.
+    /// A request was sent that initiates or starts the build.
     Submit,
     /// The context is uploaded.
     Upload,
@@ -132,6 +144,43 @@ pub enum Phase {
     Update,
     /// The image is deleted.
     Delete,
+}
+
+impl Phase {
+    /// True if nobody works on the target: it waits here, or in the queue of the service.
+    pub fn is_wait(self) -> bool {
+        matches!(self, Self::Wait | Self::Queued)
+    }
+}
+
+/// The wait of a run for a rate limit, as the last notice of one states it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct RateWait {
+    /// Time at which the next request is admitted, since the start of the run.
+    pub until: Duration,
+    /// Time at which the next notice is due. Notices come about once per window.
+    expires: Duration,
+}
+
+impl RateWait {
+    /// Returns the wait of a notice that came at `now`, if requests that create images wait.
+    #[must_use]
+    pub(crate) fn of(notice: &Notice, now: Duration) -> Option<Self> {
+        match notice {
+            Notice::RateWait {
+                class: Class::Initiate | Class::Start | Class::Images,
+                limit,
+                wait,
+            } => Some(Self { until: now + *wait, expires: now + limit.window.max(*wait) }),
+            _ => None,
+        }
+    }
+
+    /// Returns the time until the next request is admitted. `None` once the wait is over.
+    #[must_use]
+    pub(crate) fn remaining(self, now: Duration) -> Option<Duration> {
+        (now < self.expires).then(|| self.until.saturating_sub(now))
+    }
 }
 
 /// Cause of a target that was not started.

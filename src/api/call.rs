@@ -2,7 +2,7 @@
 //! decides, and its response is read.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -55,6 +55,8 @@ pub(super) struct Connection {
     pub(super) jitter: Jitter,
     /// True once the service has sent a valid response.
     pub(super) reached: AtomicBool,
+    /// Number of bytes of contexts that were read for uploads.
+    pub(super) uploaded: AtomicU64,
 }
 
 /// Sends calls over a connection.
@@ -186,6 +188,7 @@ impl Caller {
         loop {
             let permit = self.connection.limiter.acquire(call.class, &observer);
             let mut permit = call.unless_stopped(permit).await?;
+            self.notify(Notice::Admitted { class: call.class, count: 1 });
             let response = self.send(call, &mut permit).await;
             let mut error = match response.and_then(|response| read(&response)) {
                 Ok(value) => {
@@ -297,6 +300,7 @@ impl Caller {
             }
             redirects += 1;
             permit.renew(&|notice| self.notify(notice)).await;
+            self.notify(Notice::Admitted { class: call.class, count: 1 });
         }
     }
 

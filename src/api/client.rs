@@ -1,7 +1,7 @@
 //! The client of the service: one method per endpoint.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -122,6 +122,7 @@ impl Client {
             // Without entropy all clients draw the same numbers, which does no harm.
             jitter: Jitter::new(getrandom::u64().unwrap_or_default()),
             reached: AtomicBool::new(false),
+            uploaded: AtomicU64::new(0),
         };
         let connection = Arc::new(connection);
         let (max_attempts, fails_at_rate_limit) = (MAX_ATTEMPTS, false);
@@ -151,6 +152,11 @@ impl Client {
         }
     }
 
+    /// Returns the number of bytes of contexts that were sent so far. All clones share it.
+    pub fn uploaded_bytes(&self) -> u64 {
+        self.caller.connection.uploaded.load(Ordering::Relaxed)
+    }
+
     /// Returns the maximum number of attempts per request.
     pub fn max_attempts(&self) -> u32 {
         self.caller.max_attempts
@@ -171,7 +177,10 @@ impl Client {
         let observer = |notice| self.caller.notify(notice);
         let limiter = &self.caller.connection.limiter;
         let permit = limiter.acquire_transfers(owner, max_images, &observer);
-        stop.run_until_cancelled(permit).await.ok_or_else(|| ApiError::stopped(INITIATE))
+        let permit = stop.run_until_cancelled(permit).await;
+        let (count, permit) = permit.ok_or_else(|| ApiError::stopped(INITIATE))?;
+        self.caller.notify(Notice::Admitted { class: Class::Images, count });
+        Ok((count, permit))
     }
 
     /// Records that the service refused transfers: those of the permit's owner pause, and the next

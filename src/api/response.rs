@@ -174,6 +174,12 @@ pub struct RemoteBuild {
 }
 
 impl RemoteBuild {
+    /// Returns the duration of the build, without its time in the queue, by the service's clock.
+    pub fn duration(&self) -> Option<Duration> {
+        let (started, completed) = (self.started?, self.completed?);
+        Duration::try_from(completed.duration_since(started)).ok()
+    }
+
     /// Returns true if the build waits for its context or its start (API contract, section 2).
     pub fn waits_for_start(&self) -> bool {
         self.has_status("PENDING") || self.waits_for_context()

@@ -46,10 +46,11 @@ impl Client {
         length: u64,
     ) -> Result<(), ApiError> {
         let sent = Arc::new(AtomicU64::new(0));
-        let counter = Arc::clone(&sent);
+        let (counter, connection) = (Arc::clone(&sent), Arc::clone(&self.caller.connection));
         let stream = ReaderStream::with_capacity(tokio::fs::File::from_std(file), CHUNK_BYTES)
             .inspect_ok(move |chunk| {
                 counter.fetch_add(chunk.len() as u64, Ordering::Relaxed);
+                connection.uploaded.fetch_add(chunk.len() as u64, Ordering::Relaxed);
             });
         let url = self.upload_target(url)?;
         let mut request = Request::new(Method::PUT, url);

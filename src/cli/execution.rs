@@ -1,5 +1,6 @@
 //! Carries out a plan: prints progress, saves the state and chooses the exit code.
 
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use super::args::ApplyArgs;
@@ -15,6 +16,7 @@ use crate::context::StatCache;
 use crate::event::{Phase, RunEvent, Signal, StopReason, Summary};
 use crate::manifest::Workspace;
 use crate::report::SummaryView;
+use crate::report::timeline::Timeline;
 use crate::run::{self, Run, RunError, RunOptions};
 use crate::state::Store;
 
@@ -102,9 +104,13 @@ impl Execution<'_> {
         let (started, mut signals) = (Instant::now(), signals::listen());
         let writer = BackgroundWriter::start(self.ui)?;
         let only_checks = connection.only_checks();
+        let timeline = Arc::new(Mutex::new(Timeline::default()));
         let mut report = |event: &RunEvent| {
             let event = event.clone();
-            writer.event(if only_checks { event.of_check() } else { event });
+            let event = if only_checks { event.of_check() } else { event };
+            let mut timeline = timeline.lock().unwrap_or_else(PoisonError::into_inner);
+            timeline.observe(&event, started.elapsed());
+            writer.event(event);
         };
         let (summary, error) = match run::execute(run, store, &mut report, &mut signals).await {
             Ok(summary) => (summary, None),

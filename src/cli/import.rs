@@ -64,6 +64,7 @@ pub(super) async fn run(
         visibility: image.visibility.unwrap_or(Visibility::Private),
         image: None,
         completed: Some(image.changed.unwrap_or_else(Timestamp::now)),
+        seconds: None,
     };
     let (kind, platform) = (unit.kind(), unit.platform);
     let record = Record::Known { unit: remote.clone(), kind, platform, built: Some(built) };

@@ -37,6 +37,13 @@ pub enum Notice {
         /// Time until the first waiting request may be sent.
         wait: Duration,
     },
+    /// A rate limit admitted requests, which are sent now.
+    Admitted {
+        /// Class of the requests.
+        class: Class,
+        /// Number of requests, or of images for a request of transfers.
+        count: u32,
+    },
     /// A registry answered 429: no request to it is sent for `wait`.
     RegistryPaused {
         /// Host of the registry, such as `ghcr.io`.

@@ -303,6 +303,7 @@ mod tests {
             visibility: Visibility::Private,
             image: None,
             completed: Some(completed),
+            seconds: None,
         };
         let at = |seconds: Option<i64>| {
             seconds.map(|seconds| completed + SignedDuration::from_secs(seconds))

@@ -55,5 +55,14 @@ pub(super) fn superseded(plan: &Plan, state: &State, facts: &Facts) -> Vec<Recor
 }
 
 fn ended(unit: &ImageRef, build: BuildId, outcome: BuildOutcome, error: Option<String>) -> Record {
-    Record::Ended { unit: unit.clone(), build, outcome, error, path: None, image: None, at: None }
+    Record::Ended {
+        unit: unit.clone(),
+        build,
+        outcome,
+        error,
+        path: None,
+        image: None,
+        at: None,
+        seconds: None,
+    }
 }

@@ -78,7 +78,7 @@ impl<'w> JsonReporter<'w> {
     }
 
     fn progress(&mut self, active: &ActiveTarget) -> io::Result<()> {
-        let ActiveTarget { unit, action, phase, build, elapsed } = active;
+        let ActiveTarget { unit, action, phase, build, elapsed, .. } = active;
         let hook = json!({
             "image": unit,
             "action": action,
@@ -114,6 +114,7 @@ impl<'w> JsonReporter<'w> {
             }
             // A run queries no registry.
             Notice::RegistryPaused { .. } | Notice::LookupDone { .. } => Ok(()),
+            Notice::Admitted { .. } => Ok(()),
         }
     }
 
@@ -121,7 +122,7 @@ impl<'w> JsonReporter<'w> {
         &mut self,
         failure: &TargetFailure,
         action: &str,
-        elapsed: Duration,
+        (elapsed, waited): (Duration, Duration),
     ) -> io::Result<()> {
         let hook = json!({
             "image": failure.unit,
@@ -132,6 +133,7 @@ impl<'w> JsonReporter<'w> {
             "help": failure.help,
             "pending": failure.pending,
             "elapsed_seconds": elapsed.as_secs(),
+            "waited_seconds": waited.as_secs(),
         });
         let message = format!("{}: {}", failure.unit, failure.message);
         self.line("error", "apply_errored", message, json!({ "hook": hook }))
@@ -260,27 +262,35 @@ impl Reporter for JsonReporter<'_> {
                 )
             }
             RunEvent::Progress(unit) => self.progress(unit),
-            RunEvent::Heartbeat { units, phases, waiting, done, total } => {
+            RunEvent::Heartbeat { units, phases, waiting, limited_for, done, total } => {
                 let active: usize = phases.iter().map(|(_, count)| count).sum();
                 let message = format!("{done}/{total} done, {active} active");
-                let run =
-                    json!({ "active": active, "waiting": waiting, "done": done, "total": total });
+                let run = json!({
+                    "active": active,
+                    "waiting": waiting,
+                    "rate_wait_ms": limited_for.map(milliseconds),
+                    "done": done,
+                    "total": total,
+                });
                 self.line("info", "apply_heartbeat", message, json!({ "run": run }))?;
                 units.iter().try_for_each(|unit| self.progress(unit))
             }
             RunEvent::Notice { unit, notice } => self.notice(unit.as_ref(), notice),
-            RunEvent::Completed { unit, action, build, path, elapsed } => {
+            RunEvent::Completed { unit, action, build, path, elapsed, waited } => {
                 let hook = json!({
                     "image": unit,
                     "action": action,
                     "build_id": build,
                     "path": path,
                     "elapsed_seconds": elapsed.as_secs(),
+                    "waited_seconds": waited.as_secs(),
                 });
                 let message = format!("{unit}: {action} complete");
                 self.line("info", "apply_complete", message, json!({ "hook": hook }))
             }
-            RunEvent::Failed { failure, action, elapsed } => self.failed(failure, action, *elapsed),
+            RunEvent::Failed { failure, action, elapsed, waited } => {
+                self.failed(failure, action, (*elapsed, *waited))
+            }
             RunEvent::Skipped { unit, reason } => self.skipped(unit, reason),
             RunEvent::Stopping { reason, active } => {
                 let (word, message) = match reason {

@@ -17,6 +17,7 @@ pub(crate) mod status;
 mod symbol;
 #[cfg(test)]
 mod tests;
+pub(crate) mod timeline;
 pub(crate) mod why;
 mod words;
 

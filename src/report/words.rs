@@ -70,6 +70,25 @@ pub(super) fn rate_wait(class: Class, limit: Limit, wait: Duration) -> String {
     format!("Waiting {} for the rate limit of {requests} ({limit})", duration(wait))
 }
 
+/// Returns the time of a target that ended: `in 20s, waited 21s`. A wait below a second is not shown.
+pub(super) fn times(preposition: &str, elapsed: Duration, waited: Duration) -> String {
+    if waited < Duration::from_secs(1) {
+        return format!("{preposition} {}", duration(elapsed));
+    }
+    let worked = elapsed.saturating_sub(waited);
+    format!("{preposition} {}, waited {}", duration(worked), duration(waited))
+}
+
+/// Returns the number of waiting targets in words; `None` without any.
+pub(super) fn waiting_words(count: usize, limited_for: Option<Duration>) -> Option<String> {
+    let limit = match limited_for {
+        Some(Duration::ZERO) => " for the rate limit".to_owned(),
+        Some(wait) => format!(" for the rate limit ({})", duration(wait)),
+        None => String::new(),
+    };
+    (count > 0).then(|| format!("{count} waiting{limit}"))
+}
+
 /// Returns the build in brackets for the end of a line; empty without a build.
 pub(super) fn build_tail(build: Option<&BuildId>) -> String {
     build.map(|build| format!(" [build {build}]")).unwrap_or_default()
@@ -112,6 +131,7 @@ pub(super) fn done(action: &str) -> &'static str {
 
 pub(super) fn phase_word(phase: Phase) -> &'static str {
     match phase {
+        Phase::Wait => "waiting",
         Phase::Package => "packing",
         Phase::Submit => "submitting",
         Phase::Upload => "uploading",

@@ -90,6 +90,7 @@ impl UnitRun {
     async fn build(&self, job: &CreateJob) -> Result<AcceptedBuild, StepFailure> {
         let archive_permit = self.unless_stopping(self.links.archives.acquire()).await?;
         let packed = self.pack(job).await?;
+        self.phase(Phase::Wait, None);
         // Acquired before the upload URL is requested, which expires.
         let upload_permit = self.unless_stopping(self.links.uploads.acquire()).await?;
         let accepted = self.send_context(job, &packed).await?;
@@ -140,6 +141,7 @@ impl UnitRun {
     /// Starts a build. After a lost response, checks the build's status before starting it again.
     /// `maybe_started` is true if an earlier run may have started it already.
     async fn start(&self, build: &BuildId, mut maybe_started: bool) -> Result<(), StepFailure> {
+        self.phase(Phase::Wait, Some(build));
         let client = &self.links.client;
         let mut tries = Attempts::new(Repeat::LookUpFirst);
         loop {
@@ -240,7 +242,7 @@ impl UnitRun {
         job: &CreateJob,
         dockerfile: &str,
     ) -> Result<AcceptedBuild, StepFailure> {
-        self.phase(Phase::Submit, None);
+        self.phase(Phase::Wait, None);
         let request = BuildImageRequest {
             dockerfile_path: Some(dockerfile.to_owned()),
             ..request(Some(&self.key), job.platform, &job.owner, job.visibility)

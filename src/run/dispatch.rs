@@ -8,9 +8,12 @@ use super::outcome::{StepError, StepFailure, StepOutput};
 use super::progress::{self, Activity, StepProgress};
 use super::schedule::Schedule;
 use crate::base::kind::ImageKind;
+use crate::base::limit::Class;
 use crate::base::name::{BuildId, ImageRef};
 use crate::base::text::exact_duration;
-use crate::event::{Phase, RunEvent, Signal, SkipReason, StopReason, Summary, TargetFailure};
+use crate::event::{
+    Phase, RateWait, RunEvent, Signal, SkipReason, StopReason, Summary, TargetFailure,
+};
 use crate::http::Notice;
 use crate::plan::{Plan, StepId};
 use crate::state::Record;
@@ -24,14 +27,14 @@ pub(super) enum Input {
     Record(Record),
     /// A waiting step has been given a part of the transfer limit.
     Begun { step: StepId },
-    /// A step entered a phase.
-    Phase { step: StepId, phase: Phase, build: Option<BuildId> },
+    /// A step entered a phase, this long ago.
+    Phase { step: StepId, phase: Phase, build: Option<BuildId>, ago: Duration },
     /// A step ended.
     Ended { step: StepId, result: Result<StepOutput, StepFailure> },
     /// About a second has passed.
     Tick,
-    /// A request is retried or waits; `unit` is `None` if it was made for several units.
-    Notice { unit: Option<ImageRef>, notice: Notice },
+    /// Progress or delay of a request; `step` is `None` if it was made for several steps.
+    Notice { step: Option<StepId>, notice: Notice },
     /// The user wants to stop.
     Signal(Signal),
     /// The journal could not be written.
@@ -59,6 +62,8 @@ pub(super) struct Dispatcher {
     schedule: Schedule,
     summary: Summary,
     last_heartbeat: Duration,
+    /// The last wait for a rate limit.
+    rate_wait: Option<RateWait>,
     /// Units whose request was sent and whose response has not arrived.
     submitting: HashSet<ImageRef>,
     /// Time since when the run only waits for those responses.
@@ -90,6 +95,7 @@ impl Dispatcher {
             schedule: Schedule::new(&needs, pools, limits),
             summary: Summary { partial: plan.partial, ..Summary::default() },
             last_heartbeat: Duration::ZERO,
+            rate_wait: None,
             submitting: HashSet::new(),
             leaving: None,
             timeout,
@@ -115,8 +121,8 @@ impl Dispatcher {
                 self.abort_if_ready(&mut effects);
             }
             Input::Begun { step } => self.begun(step, now, &mut effects),
-            Input::Phase { step, phase, build } => {
-                self.phase(step, phase, build, now, &mut effects);
+            Input::Phase { step, phase, build, ago } => {
+                self.phase(step, (phase, ago), build, now, &mut effects);
             }
             Input::Ended { step, result } => {
                 self.submitting.remove(&self.steps[step.0].key);
@@ -125,10 +131,7 @@ impl Dispatcher {
                 self.abort_if_ready(&mut effects);
             }
             Input::Tick => self.tick(now, &mut effects),
-            Input::Notice { unit, notice } => {
-                self.summary.retries += usize::from(matches!(notice, Notice::Retry { .. }));
-                effects.push(Effect::Report(RunEvent::Notice { unit, notice }));
-            }
+            Input::Notice { step, notice } => self.notice(step, notice, now, &mut effects),
             Input::NotRecorded => {
                 if self.leaving.is_none() {
                     self.leaving = Some(now);
@@ -196,6 +199,7 @@ impl Dispatcher {
                 // With a thousand transfers, an hour may pass until the limit has room for this one.
                 self.steps[step.0].activity = Activity::Waiting;
                 self.steps[step.0].since = now;
+                self.phase(step, (Phase::Wait, Duration::ZERO), None, now, effects);
             } else {
                 self.begun(step, now, effects);
             }
@@ -208,22 +212,51 @@ impl Dispatcher {
         if progress.activity == Activity::Active {
             return;
         }
+        if progress.activity == Activity::Idle {
+            progress.since = now;
+        }
         progress.activity = Activity::Active;
-        progress.since = now;
         let (unit, action) = (progress.key.clone(), progress.verb);
         effects.push(Effect::Report(RunEvent::Started { unit, action }));
+        if progress.kind == Some(ImageKind::Mirror) {
+            self.phase(step, (Phase::Submit, Duration::ZERO), None, now, effects);
+        }
+    }
+
+    /// A build waits until the rate limit has admitted its request, and again after a refusal.
+    fn notice(
+        &mut self,
+        step: Option<StepId>,
+        notice: Notice,
+        now: Duration,
+        effects: &mut Vec<Effect>,
+    ) {
+        self.summary.retries += usize::from(matches!(notice, Notice::Retry { .. }));
+        self.rate_wait = RateWait::of(&notice, now).or(self.rate_wait);
+        let unit = step.map(|step| self.steps[step.0].key.clone());
+        let entered = step.and_then(|step| match (&notice, self.steps[step.0].phase) {
+            (Notice::Admitted { class: Class::Initiate | Class::Start, .. }, Phase::Wait) => {
+                Some((step, Phase::Submit))
+            }
+            (Notice::Retry { .. }, Phase::Submit) => Some((step, Phase::Wait)),
+            _ => None,
+        });
+        effects.push(Effect::Report(RunEvent::Notice { unit, notice }));
+        if let Some((step, phase)) = entered {
+            self.phase(step, (phase, Duration::ZERO), None, now, effects);
+        }
     }
 
     fn phase(
         &mut self,
         step: StepId,
-        phase: Phase,
+        (phase, ago): (Phase, Duration),
         build: Option<BuildId>,
         now: Duration,
         effects: &mut Vec<Effect>,
     ) {
         let progress = &mut self.steps[step.0];
-        progress.phase = phase;
+        progress.enter(phase, now.saturating_sub(ago));
         progress.build = build.or(progress.build.take());
         effects.push(Effect::Report(RunEvent::Progress(progress.active_at(now))));
     }
@@ -237,8 +270,8 @@ impl Dispatcher {
     ) {
         let progress = &mut self.steps[step.0];
         progress.activity = Activity::Idle;
-        let (unit, action, elapsed) =
-            (progress.key.clone(), progress.verb, now.saturating_sub(progress.since));
+        let (unit, action) = (progress.key.clone(), progress.verb);
+        let (elapsed, waited) = (now.saturating_sub(progress.since), progress.waited(now));
         match result {
             Ok(StepOutput { build, path, was_missing }) => {
                 let action = if was_missing { "forget" } else { action };
@@ -256,6 +289,7 @@ impl Dispatcher {
                     build,
                     path,
                     elapsed,
+                    waited,
                 }));
                 self.schedule.finish(step, true);
             }
@@ -265,8 +299,8 @@ impl Dispatcher {
                 // Its dependents were skipped when the run stopped.
                 self.schedule.finish(step, false);
             }
-            Err(StepFailure::Failed(error)) => self.failed(step, error, false, elapsed, effects),
-            Err(StepFailure::Pending(error)) => self.failed(step, error, true, elapsed, effects),
+            Err(StepFailure::Failed(error)) => self.failed(step, error, false, now, effects),
+            Err(StepFailure::Pending(error)) => self.failed(step, error, true, now, effects),
         }
     }
 
@@ -275,16 +309,17 @@ impl Dispatcher {
         step: StepId,
         error: StepError,
         pending: bool,
-        elapsed: Duration,
+        now: Duration,
         effects: &mut Vec<Effect>,
     ) {
         let StepError { message, help, build, stops_run } = error;
-        let StepProgress { key, verb, phase, .. } = &self.steps[step.0];
-        let (unit, action, phase) = (key.clone(), *verb, *phase);
+        let progress = &self.steps[step.0];
+        let (unit, action, phase) = (progress.key.clone(), progress.verb, progress.phase);
+        let (elapsed, waited) = (now.saturating_sub(progress.since), progress.waited(now));
         let failed = unit.clone();
         let failure = TargetFailure { unit, phase, message: message.clone(), help, build, pending };
         self.summary.failures.push(failure.clone());
-        effects.push(Effect::Report(RunEvent::Failed { failure, action, elapsed }));
+        effects.push(Effect::Report(RunEvent::Failed { failure, action, elapsed, waited }));
         for skipped in self.schedule.finish(step, false) {
             let reason = SkipReason::DependencyFailed { failed: failed.clone() };
             let unit = self.steps[skipped.0].key.clone();
@@ -340,7 +375,7 @@ impl Dispatcher {
         self.last_heartbeat = now;
         let summary = &self.summary;
         let ended = summary.done() + summary.failures.len() + summary.skipped.len();
-        effects.push(Effect::Report(progress::heartbeat(&self.steps, ended, now)));
+        effects.push(Effect::Report(progress::heartbeat(&self.steps, ended, self.rate_wait, now)));
     }
 }
 
@@ -348,6 +383,7 @@ impl Dispatcher {
 mod tests {
     use super::*;
     use crate::base::digest::Fingerprint;
+    use crate::base::limit::Limit;
     use crate::base::name::{Owner, Platform};
     use crate::manifest::workspace::UnitId;
     use crate::plan::{Action, Create, Step};
@@ -489,7 +525,7 @@ mod tests {
         assert_eq!(skipped(&effects).len(), 2);
         assert!(!dispatcher.is_done(), "the run waits for active steps");
         let build = BuildId::new("b-1");
-        let phase = Input::Phase { step: StepId(0), phase: Phase::Building, build };
+        let phase = Input::Phase { step: StepId(0), phase: Phase::Building, build, ago: secs(0) };
         dispatcher.handle(phase, secs(1));
         dispatcher.handle(done(3), secs(2));
         let effects = dispatcher.handle(Input::Signal(Signal::Interrupt), secs(3));
@@ -519,6 +555,47 @@ mod tests {
         assert_eq!(silent.handle(Input::Tick, secs(4)), [Effect::Abort]);
         let summary = silent.into_summary();
         assert!(summary.failures[0].help.is_some(), "the request is in doubt");
+    }
+
+    #[test]
+    fn waits_are_told_from_work() {
+        let mut dispatcher = dispatcher(&[("a", &[])], 1);
+        begin(&mut dispatcher);
+        let step = StepId(0);
+        let phase = |phase, ago| Input::Phase { step, phase, build: None, ago: secs(ago) };
+        let limit = Limit { count: 1, window: secs(60) };
+        let notice = |notice| Input::Notice { step: Some(step), notice };
+        let admitted = || notice(Notice::Admitted { class: Class::Initiate, count: 1 });
+        for (at, input) in [
+            (2, phase(Phase::Package, 0)),
+            (3, phase(Phase::Wait, 0)),
+            (3, notice(Notice::RateWait { class: Class::Initiate, limit, wait: secs(20) })),
+        ] {
+            dispatcher.handle(input, secs(at));
+        }
+        let effects = dispatcher.handle(Input::Tick, secs(11));
+        let [Effect::Report(RunEvent::Heartbeat { waiting: 1, limited_for, phases, .. })] =
+            &effects[..]
+        else {
+            panic!("{effects:?}");
+        };
+        assert_eq!((*limited_for, phases.len()), (Some(secs(12)), 0));
+        for (at, input) in [
+            (23, admitted()),
+            (24, phase(Phase::Upload, 0)),
+            (26, phase(Phase::Wait, 0)),
+            (27, admitted()),
+            (28, phase(Phase::Queued, 0)),
+            // The build had run for 10 seconds when the poll saw its end.
+            (60, phase(Phase::Building, 10)),
+        ] {
+            dispatcher.handle(input, secs(at));
+        }
+        let effects = dispatcher.handle(done(0), secs(60));
+        let [Effect::Report(RunEvent::Completed { elapsed, waited, .. })] = &effects[..] else {
+            panic!("{effects:?}");
+        };
+        assert_eq!((*elapsed, *waited), (secs(60), secs(2 + 20 + 1 + 22)));
     }
 
     #[test]

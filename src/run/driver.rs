@@ -166,10 +166,10 @@ fn inputs_of(message: StepMessage) -> Vec<(Input, Confirmation)> {
             inputs
         }
         StepMessage::Begun { step } => vec![(Input::Begun { step }, None)],
-        StepMessage::Phase { step, phase, build } => {
-            vec![(Input::Phase { step, phase, build }, None)]
+        StepMessage::Phase { step, phase, build, ago } => {
+            vec![(Input::Phase { step, phase, build, ago }, None)]
         }
-        StepMessage::Notice { unit, notice } => vec![(Input::Notice { unit, notice }, None)],
+        StepMessage::Notice { step, notice } => vec![(Input::Notice { step, notice }, None)],
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 
@@ -18,12 +19,12 @@ use crate::state::Record;
 pub(super) enum StepMessage {
     /// Write these records to the journal, then confirm through `written`.
     Records { records: Vec<Record>, written: oneshot::Sender<()> },
-    /// A request is retried or waits; `unit` is `None` if it was made for several units.
-    Notice { unit: Option<ImageRef>, notice: Notice },
+    /// Progress or delay of a request; `step` is `None` if it was made for several steps.
+    Notice { step: Option<StepId>, notice: Notice },
     /// The step has been given a part of the service's transfer limit.
     Begun { step: StepId },
-    /// The step entered a phase.
-    Phase { step: StepId, phase: Phase, build: Option<BuildId> },
+    /// The step entered a phase, this long ago.
+    Phase { step: StepId, phase: Phase, build: Option<BuildId>, ago: Duration },
 }
 
 /// The builds that belong to a unit: a lost response of another unit cannot have been about one of
@@ -57,15 +58,15 @@ pub(super) async fn record_all(
     }
 }
 
-/// Returns a client that reports its retries and waits to the driver, under the name of `unit`.
+/// Returns a client that reports the progress of its requests to the driver, for a step.
 pub(super) fn observed(
     client: &Client,
     messages: mpsc::UnboundedSender<StepMessage>,
-    unit: Option<ImageRef>,
+    step: Option<StepId>,
 ) -> Client {
     client.with_observer(Arc::new(move |notice| {
         // Fails only if the driver is gone; nobody listens then.
-        let _ = messages.send(StepMessage::Notice { unit: unit.clone(), notice });
+        let _ = messages.send(StepMessage::Notice { step, notice });
     }))
 }
 

@@ -10,7 +10,7 @@ use crate::state::Record;
 /// Carries out one step.
 pub(super) async fn run(job: StepJob, links: Links) -> Result<StepOutput, StepFailure> {
     let StepJob { step, key, image, mirror, work } = job;
-    let client = observed(&links.client, links.messages.clone(), Some(key.clone()));
+    let client = observed(&links.client, links.messages.clone(), Some(step));
     let unit = UnitRun { step, key, image, mirror, links: Links { client, ..links } };
     match work {
         Work::Create(job) => unit.create(*job).await,

@@ -64,7 +64,12 @@ enum MadeImage {
 
 impl UnitRun {
     pub(super) fn phase(&self, phase: Phase, build: Option<&BuildId>) {
-        let message = StepMessage::Phase { step: self.step, phase, build: build.cloned() };
+        self.phase_since(phase, build, Duration::ZERO);
+    }
+
+    /// Reports a phase that began `ago`.
+    fn phase_since(&self, phase: Phase, build: Option<&BuildId>, ago: Duration) {
+        let message = StepMessage::Phase { step: self.step, phase, build: build.cloned(), ago };
         // Fails only if the driver is gone; nobody listens then.
         let _ = self.links.messages.send(message);
     }
@@ -107,10 +112,9 @@ impl UnitRun {
                 return Err(StepFailure::new(message).with_build(build));
             }
         };
-        if !matches!(view.progress, BuildProgress::Completed) {
-            // A short build ends before a poll has seen it run.
-            self.phase(Phase::Building, Some(build));
-        }
+        // A short build ends before a poll has seen it run. Without the service's times, all of the
+        // time since its start counts.
+        self.phase_since(Phase::Building, Some(build), view.duration().unwrap_or(Duration::MAX));
         let (outcome, error, message) = match &view.progress {
             BuildProgress::Completed => (BuildOutcome::Completed, None, None),
             BuildProgress::Failed(cause) => {
@@ -176,6 +180,7 @@ impl UnitRun {
             path: view.and_then(|view| view.path.clone()),
             image: derived.cloned(),
             at: view.and_then(|view| view.completed),
+            seconds: view.and_then(RemoteBuild::duration).map(|time| time.as_secs()),
         })
         .await
     }

@@ -59,6 +59,9 @@ pub fn encode(service: &str, state: &State) -> String {
             for (field, value) in image.into_iter().chain(completed) {
                 line(6, field, &quoted(&value));
             }
+            if let Some(seconds) = built.seconds {
+                line(6, "seconds", &seconds.to_string());
+            }
             input_lines(&mut line, built.fingerprint, &built.inputs);
         }
         if let Some(submitted) = &entry.submitted {
@@ -117,10 +120,18 @@ fn input_lines(line: &mut LineWriter<'_>, fingerprint: Fingerprint, inputs: &Inp
 }
 
 /// Returns the lowest revision that has all fields of the state: revision 1 has the error of a failed
-/// build.
+/// build, revision 2 the duration of a build.
 fn revision(state: &State) -> &'static str {
     let error = |entry: &Entry| entry.failed.as_ref().is_some_and(|failed| failed.error.is_some());
-    if state.entries.values().any(error) { "1" } else { "0" }
+    let seconds = |entry: &Entry| entry.built.as_ref().is_some_and(|built| built.seconds.is_some());
+    let has = |field: fn(&Entry) -> bool| state.entries.values().any(field);
+    if has(seconds) {
+        "2"
+    } else if has(error) {
+        "1"
+    } else {
+        "0"
+    }
 }
 
 /// Quotes a string. A JSON string is also a YAML string once characters that YAML forbids in a text

@@ -78,6 +78,9 @@ pub enum Record {
         /// later look as if the image had been replaced.
         #[serde(default)]
         at: Option<Timestamp>,
+        /// Duration of the build in seconds, by the service's clock, if the service reported it.
+        #[serde(default)]
+        seconds: Option<u64>,
     },
     /// An image was changed without a build. Unchanged properties are `None`.
     Updated {

@@ -109,6 +109,9 @@ pub struct Built {
     /// End time of the build by the service's clock. Lockfiles of earlier versions do not have it.
     #[serde(default)]
     pub completed: Option<Timestamp>,
+    /// Duration of the build in seconds, by the service's clock.
+    #[serde(default)]
+    pub seconds: Option<u64>,
 }
 
 impl Built {

@@ -75,10 +75,10 @@ impl State {
             }
             Record::Uploaded { unit, build } => self.reach(unit, build, BuildStage::Uploaded),
             Record::Started { unit, build } => self.reach(unit, build, BuildStage::Started),
-            Record::Ended { unit, build, outcome, error, path, image, at } => {
+            Record::Ended { unit, build, outcome, error, path, image, at, seconds } => {
                 let image = image.clone();
-                let (error, path) = (error.as_deref(), path.as_ref());
-                self.end(unit, build, *outcome, Ending { error, path, image, at: *at });
+                let (error, path, at, seconds) = (error.as_deref(), path.as_ref(), *at, *seconds);
+                self.end(unit, build, *outcome, Ending { error, path, image, at, seconds });
             }
             Record::Updated { unit, to, visibility, owner, path } => {
                 let Some(entry) = self.entries.get_mut(unit) else { return };
@@ -163,6 +163,7 @@ impl State {
                     visibility,
                     image: ending.image,
                     completed: ending.at,
+                    seconds: ending.seconds,
                 });
             }
             BuildOutcome::Failed | BuildOutcome::Cancelled => {
@@ -178,6 +179,7 @@ struct Ending<'a> {
     path: Option<&'a ImagePath>,
     image: Option<ImageRef>,
     at: Option<Timestamp>,
+    seconds: Option<u64>,
 }
 
 #[cfg(test)]

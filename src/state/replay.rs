@@ -137,6 +137,7 @@ mod tests {
                 path: None,
                 image: None,
                 at: None,
+                seconds: None,
             },
         ]
     }

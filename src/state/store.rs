@@ -247,6 +247,7 @@ mod tests {
                 path: None,
                 image: None,
                 at: None,
+                seconds: None,
             },
         ]
     }
@@ -356,8 +357,9 @@ mod tests {
         let paths = StatePaths::beside(dir.path());
         let mut store = Store::open(paths.clone(), "s").unwrap();
         let failed = created("a:1").map(|record| match record {
-            Record::Ended { unit, build, error, path, image, at, .. } => {
-                Record::Ended { unit, build, error, path, image, at, outcome: BuildOutcome::Failed }
+            Record::Ended { unit, build, error, path, image, at, seconds, .. } => {
+                let outcome = BuildOutcome::Failed;
+                Record::Ended { unit, build, error, path, image, at, seconds, outcome }
             }
             other => other,
         });
@@ -378,6 +380,7 @@ mod tests {
                 path,
                 image: None,
                 at: None,
+                seconds: None,
             }])
             .unwrap();
         drop(store);

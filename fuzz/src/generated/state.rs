@@ -181,6 +181,7 @@ fn record(choices: &mut Choices<'_>) -> Record {
             path: choices.maybe(50, image_path),
             image: choices.maybe(50, image),
             at: choices.maybe(50, time),
+            seconds: choices.maybe(50, |choices| choices.below(10_000) as u64),
         },
         6 => Record::Updated {
             unit,
@@ -222,6 +223,7 @@ fn built(choices: &mut Choices<'_>) -> Built {
         visibility: visibility(choices),
         image: choices.maybe(20, image),
         completed: choices.maybe(70, time),
+        seconds: choices.maybe(70, |choices| choices.below(10_000) as u64),
     }
 }
 

@@ -111,6 +111,7 @@ pub(super) fn applied(decision: &Decision, state: &State) -> State {
                     path: None,
                     image: None,
                     at: Some(Timestamp::now()),
+                    seconds: None,
                 });
             }
             Action::Update { change, .. } => state.apply(&Record::Updated {

@@ -385,6 +385,7 @@ impl Model {
             path: None,
             image: None,
             at,
+            seconds: None,
         });
         outcome
     }

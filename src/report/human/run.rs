@@ -3,12 +3,12 @@
 
 use std::collections::HashSet;
 use std::io;
-use std::time::Duration;
 
 use anstyle::AnsiColor;
 
 use super::super::words::{
-    build_tail, doing, done, next_command, partial_note, phase_word, rate_wait, stopping,
+    build_tail, doing, done, next_command, partial_note, phase_word, rate_wait, stopping, times,
+    waiting_words,
 };
 use super::super::{SummaryView, Verbosity};
 use super::{BOLD, HumanReporter, MAX_NAMES_SHOWN, color, warning};
@@ -39,21 +39,26 @@ impl HumanReporter<'_> {
             RunEvent::Progress(ActiveTarget { unit, phase, build, .. }) if is_verbose => {
                 writeln!(self.err, "{unit}: {}{}", phase_word(*phase), build_tail(build.as_ref()))
             }
-            RunEvent::Heartbeat { units, phases, waiting, done, total } if is_normal => {
-                self.heartbeat(units, phases, *waiting, (*done, *total))
+            RunEvent::Heartbeat { units, phases, waiting, limited_for, done, total }
+                if is_normal =>
+            {
+                let waiting = waiting_words(*waiting, *limited_for);
+                self.heartbeat(units, phases, waiting, (*done, *total))
             }
-            RunEvent::Completed { unit, action, build, elapsed, .. } if is_normal => {
+            RunEvent::Completed { unit, action, build, elapsed, waited, .. } if is_normal => {
                 let word = self.paint_err(color(AnsiColor::Green), done(action));
-                self.ended(unit, &word, *elapsed, &build_tail(build.as_ref()))
+                let time = times("in", *elapsed, *waited);
+                writeln!(self.err, "{unit}: {word} {time}{}", build_tail(build.as_ref()))
             }
-            RunEvent::Failed { failure, elapsed, .. } => {
+            RunEvent::Failed { failure, elapsed, waited, .. } => {
                 let (word, style) = if failure.pending {
                     ("Left pending", AnsiColor::Yellow)
                 } else {
                     ("Failed", AnsiColor::Red)
                 };
                 let word = self.paint_err(color(style), word);
-                self.ended(&failure.unit, &word, *elapsed, &build_tail(failure.build.as_ref()))
+                let (unit, time) = (&failure.unit, times("after", *elapsed, *waited));
+                writeln!(self.err, "{unit}: {word} {time}{}", build_tail(failure.build.as_ref()))
             }
             // The summary groups them: one failed base may have hundreds of dependents.
             RunEvent::Skipped { unit, reason: SkipReason::DependencyFailed { failed } }
@@ -80,20 +85,16 @@ impl HumanReporter<'_> {
         }
     }
 
-    fn ended(&mut self, unit: &ImageRef, word: &str, time: Duration, tail: &str) -> io::Result<()> {
-        writeln!(self.err, "{unit}: {word} after {}{tail}", duration(time))
-    }
-
     /// Writes a line each for a few active targets, or one line for many.
     fn heartbeat(
         &mut self,
         units: &[ActiveTarget],
         phases: &[(Phase, usize)],
-        waiting: usize,
+        waiting: Option<String>,
         (done, total): (usize, usize),
     ) -> io::Result<()> {
         let active: usize = phases.iter().map(|(_, count)| count).sum();
-        if waiting == 0 && active == units.len() && active <= MAX_HEARTBEAT_LINES {
+        if waiting.is_none() && active == units.len() && active <= MAX_HEARTBEAT_LINES {
             for ActiveTarget { unit, phase, build, elapsed, .. } in units {
                 let (word, time) = (phase_word(*phase), duration(*elapsed));
                 let build = build_tail(build.as_ref());
@@ -102,7 +103,6 @@ impl HumanReporter<'_> {
             return Ok(());
         }
         let phases = phases.iter().map(|(phase, count)| format!("{count} {}", phase_word(*phase)));
-        let waiting = (waiting > 0).then(|| format!("{waiting} waiting for the rate limit"));
         let counts: Vec<String> = phases.chain(waiting).collect();
         let longest =
             units.first().map_or_else(String::new, |ActiveTarget { unit, elapsed, .. }| {

@@ -36,7 +36,7 @@ struct Fixture {
     owner: DefaultOwner,
 }
 
-fn key(text: &str) -> ImageRef {
+pub(in crate::report) fn key(text: &str) -> ImageRef {
     text.parse().unwrap()
 }
 
@@ -64,6 +64,7 @@ fn built() -> Built {
         visibility: Visibility::Private,
         image: None,
         completed: Some(at("2026-07-01T03:04:05Z")),
+        seconds: Some(185),
     }
 }
 

@@ -50,11 +50,13 @@ fn every_event_has_its_line() {
         phase,
         build: Some(build_id("b-1")),
         elapsed: SECOND * secs,
+        in_phase: SECOND,
     };
     let heartbeat = |count, waiting| RunEvent::Heartbeat {
         units: vec![active("api:v1", Phase::Building, 185)],
         phases: vec![(Phase::Building, count)],
         waiting,
+        limited_for: (waiting > 0).then_some(SECOND * 19),
         done: 44,
         total: 60,
     };
@@ -70,8 +72,14 @@ fn every_event_has_its_line() {
             build: None,
             path: None,
             elapsed: SECOND * 190,
+            waited: SECOND * 21,
         },
-        RunEvent::Failed { failure: failure("base:v1", "no disk"), action, elapsed: SECOND },
+        RunEvent::Failed {
+            failure: failure("base:v1", "no disk"),
+            action,
+            elapsed: SECOND,
+            waited: SECOND / 2,
+        },
         RunEvent::Skipped { unit: key("web:v1"), reason: skip_reason() },
         RunEvent::Notice {
             unit: Some(unit),
@@ -104,8 +112,8 @@ fn every_event_has_its_line() {
     api:v1: Building...
     api:v1: uploading [build b-1]
     api:v1: still building after 3m05s [build b-1]
-    44/60 done; 7 building, 4 waiting for the rate limit; longest: api:v1 (3m05s)
-    api:v1: Built after 3m10s
+    44/60 done; 7 building, 4 waiting for the rate limit (19s); longest: api:v1 (3m05s)
+    api:v1: Built in 2m49s, waited 21s
     base:v1: Failed after 1.0s [build b-1]
     web:v1: skipped: depends on base:v1, which failed
     api:v1: cannot start the build: HTTP 503; retrying in 2.0s

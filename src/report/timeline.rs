@@ -1,0 +1,250 @@
+//! Records what happens to each target of a run, from its events. Pure. The footer shows the present of
+//! a run, and its report the past.
+
+use std::collections::{HashMap, HashSet};
+use std::time::Duration;
+
+use crate::base::limit::Class;
+use crate::base::name::{BuildId, ImageRef};
+use crate::event::{ActiveTarget, Phase, RateWait, RunEvent, SkipReason, TargetFailure};
+use crate::http::Notice;
+
+/// What has happened in a run so far. All times are since its start.
+#[derive(Debug, Default)]
+pub(crate) struct Timeline {
+    targets: Vec<TargetTimeline>,
+    index: HashMap<ImageRef, usize>,
+    /// Indexes of the targets that have not ended.
+    active: HashSet<usize>,
+    /// Number of targets that have ended.
+    done: usize,
+    rate_wait: Option<RateWait>,
+    /// Requests that a rate limit admitted, in order: time, class, and number of requests or images.
+    admitted: Vec<(Duration, Class, u32)>,
+}
+
+/// What has happened to one target.
+#[derive(Debug)]
+pub(crate) struct TargetTimeline {
+    /// The target.
+    pub unit: ImageRef,
+    /// The plan's verb for its step; empty for a target that was skipped.
+    pub action: &'static str,
+    /// The build, once the service has accepted one.
+    pub build: Option<BuildId>,
+    /// The phases in order, each from the end of the one before. The last one of an active target ends
+    /// where it began.
+    pub spans: Vec<PhaseSpan>,
+    /// The end; `None` for an active target.
+    pub end: Option<TargetEnd>,
+}
+
+/// The time of a target in one phase.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct PhaseSpan {
+    /// The phase.
+    pub phase: Phase,
+    /// Its begin.
+    pub from: Duration,
+    /// Its end.
+    pub to: Duration,
+}
+
+/// How a target ended.
+#[derive(Debug)]
+pub(crate) enum TargetEnd {
+    /// Its step is done.
+    Completed,
+    /// Its step failed, or its build continues.
+    Failed(TargetFailure),
+    /// Its step was not started.
+    Skipped(SkipReason),
+}
+
+impl TargetTimeline {
+    /// Returns the current or last phase.
+    pub(crate) fn phase(&self) -> Phase {
+        self.spans.last().map_or(Phase::Wait, |span| span.phase)
+    }
+
+    /// Returns the time at which the target began to wait or to be worked on.
+    pub(crate) fn began(&self) -> Duration {
+        self.spans.first().map_or(Duration::ZERO, |span| span.from)
+    }
+
+    /// Returns the time in phases for which `is_counted` is true, without that of the current phase.
+    pub(crate) fn time(&self, is_counted: impl Fn(Phase) -> bool) -> Duration {
+        let spans = self.spans.iter().filter(|span| is_counted(span.phase));
+        spans.map(|span| span.to - span.from).sum()
+    }
+
+    /// Returns the time of a target that has ended without its waits.
+    pub(crate) fn worked(&self) -> Duration {
+        self.time(|phase| !phase.is_wait())
+    }
+
+    fn enter(&mut self, phase: Phase, at: Duration) {
+        let at = self.spans.last().map_or(at, |last| at.max(last.from));
+        self.close(at);
+        self.spans.push(PhaseSpan { phase, from: at, to: at });
+    }
+
+    fn close(&mut self, at: Duration) {
+        if let Some(last) = self.spans.last_mut() {
+            last.to = at.max(last.from);
+        }
+    }
+}
+
+impl Timeline {
+    /// Adds an event that came at `now`.
+    pub(crate) fn observe(&mut self, event: &RunEvent, now: Duration) {
+        match event {
+            RunEvent::Started { unit, action } => {
+                let target = self.target(unit, action);
+                if target.spans.is_empty() {
+                    target.enter(Phase::Wait, now);
+                }
+            }
+            RunEvent::Progress(ActiveTarget { unit, action, phase, build, in_phase, .. }) => {
+                let target = self.target(unit, action);
+                target.build = build.clone().or(target.build.take());
+                if target.spans.is_empty() || target.phase() != *phase {
+                    target.enter(*phase, now.saturating_sub(*in_phase));
+                }
+            }
+            RunEvent::Completed { unit, action, build, .. } => {
+                let target = self.target(unit, action);
+                target.build = build.clone().or(target.build.take());
+                self.end(unit, TargetEnd::Completed, now);
+            }
+            RunEvent::Failed { failure, action, .. } => {
+                let target = self.target(&failure.unit, action);
+                target.build = failure.build.clone().or(target.build.take());
+                self.end(&failure.unit, TargetEnd::Failed(failure.clone()), now);
+            }
+            RunEvent::Skipped { unit, reason } => {
+                self.target(unit, "");
+                self.end(unit, TargetEnd::Skipped(reason.clone()), now);
+            }
+            RunEvent::Notice { notice, .. } => {
+                self.rate_wait = RateWait::of(notice, now).or(self.rate_wait);
+                if let Notice::Admitted { class, count } = notice {
+                    self.admitted.push((now, *class, *count));
+                }
+            }
+            RunEvent::Heartbeat { .. } | RunEvent::Stopping { .. } => {}
+        }
+    }
+
+    fn target(&mut self, unit: &ImageRef, action: &'static str) -> &mut TargetTimeline {
+        let index = *self.index.entry(unit.clone()).or_insert_with(|| {
+            let (spans, unit) = (Vec::new(), unit.clone());
+            self.targets.push(TargetTimeline { unit, action, build: None, spans, end: None });
+            self.active.insert(self.targets.len() - 1);
+            self.targets.len() - 1
+        });
+        &mut self.targets[index]
+    }
+
+    fn end(&mut self, unit: &ImageRef, end: TargetEnd, now: Duration) {
+        let Some(&index) = self.index.get(unit) else { return };
+        self.targets[index].close(now);
+        self.targets[index].end = Some(end);
+        self.done += usize::from(self.active.remove(&index));
+    }
+
+    /// Returns all targets that have begun or were skipped, in that order.
+    pub(crate) fn targets(&self) -> &[TargetTimeline] {
+        &self.targets
+    }
+
+    /// Returns the targets that have begun and not ended, in any order.
+    pub(crate) fn active(&self) -> impl Iterator<Item = &TargetTimeline> {
+        self.active.iter().map(|&index| &self.targets[index])
+    }
+
+    /// Returns the number of targets that have ended.
+    pub(crate) fn done(&self) -> usize {
+        self.done
+    }
+
+    /// Returns the requests that a rate limit admitted, in order: time, class, and number of requests
+    /// or images.
+    pub(crate) fn admitted(&self) -> &[(Duration, Class, u32)] {
+        &self.admitted
+    }
+
+    /// Returns the time until the rate limit admits the next request, if requests wait for it.
+    pub(crate) fn limited_for(&self, now: Duration) -> Option<Duration> {
+        self.rate_wait.and_then(|wait| wait.remaining(now))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::key;
+    use super::*;
+
+    fn secs(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    fn progress(phase: Phase, in_phase: u64) -> RunEvent {
+        let (unit, elapsed) = (key("a:1"), Duration::ZERO);
+        let in_phase = secs(in_phase);
+        RunEvent::Progress(ActiveTarget {
+            unit,
+            action: "build",
+            phase,
+            build: None,
+            elapsed,
+            in_phase,
+        })
+    }
+
+    #[test]
+    fn each_phase_ends_where_the_next_begins() {
+        let mut timeline = Timeline::default();
+        for (at, event) in [
+            (1, RunEvent::Started { unit: key("a:1"), action: "build" }),
+            (3, progress(Phase::Package, 0)),
+            (4, progress(Phase::Upload, 0)),
+            (4, progress(Phase::Upload, 0)),
+            (6, progress(Phase::Queued, 0)),
+            // Seen late: it has been building for five seconds.
+            (20, progress(Phase::Building, 5)),
+        ] {
+            timeline.observe(&event, secs(at));
+        }
+        assert_eq!((timeline.active().count(), timeline.done()), (1, 0));
+        timeline.observe(
+            &RunEvent::Completed {
+                unit: key("a:1"),
+                action: "build",
+                build: None,
+                path: None,
+                elapsed: Duration::ZERO,
+                waited: Duration::ZERO,
+            },
+            secs(21),
+        );
+        let skipped = RunEvent::Skipped { unit: key("b:1"), reason: SkipReason::Interrupted };
+        timeline.observe(&skipped, secs(21));
+        assert_eq!((timeline.active().count(), timeline.done()), (0, 2));
+        let [a, b] = timeline.targets() else { panic!("{timeline:?}") };
+        let spans: Vec<_> = a.spans.iter().map(|it| (it.phase, it.from, it.to)).collect();
+        assert_eq!(
+            spans,
+            [
+                (Phase::Wait, secs(1), secs(3)),
+                (Phase::Package, secs(3), secs(4)),
+                (Phase::Upload, secs(4), secs(6)),
+                (Phase::Queued, secs(6), secs(15)),
+                (Phase::Building, secs(15), secs(21)),
+            ]
+        );
+        assert_eq!((a.worked(), a.time(Phase::is_wait)), (secs(9), secs(11)));
+        assert!(b.spans.is_empty() && matches!(b.end, Some(TargetEnd::Skipped(_))));
+    }
+}
