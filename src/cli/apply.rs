@@ -20,6 +20,7 @@ pub(super) async fn run(
     mut args: ApplyArgs,
 ) -> Result<Exit, Failure> {
     approval::check_args(ui, &args)?;
+    ui.show_progress_as(settings.progress(args.progress));
     let (saved, deny) = (saved_plan::from_args(&args)?, args.strict.deny_warnings);
     disable_huge_pages();
     let cache = PendingCache::start(settings);
@@ -71,7 +72,7 @@ pub(super) async fn run(
     }
     let options = execution::options(&args, &workspace, &service);
     let run = Run { plan: &plan, workspace: &workspace, facts: &facts, client, options };
-    let execution = Execution { ui, settings, args: &args, owners };
+    let execution = Execution { ui, settings, args: &args, owners, limits: service.limits() };
     let exit = execution.run(run, &mut store, connection).await?;
     history::prune(&history, store.state());
     Ok(exit)

@@ -78,6 +78,19 @@ impl Stream {
         (!self.is_terminal()).then(|| self.lock())
     }
 
+    /// Writes lines to a terminal, in place of the footer that is drawn below the cursor, and draws another
+    /// footer below them.
+    pub(super) fn draw_footer(self, above: &str, footer: &str, color: bool) -> io::Result<()> {
+        let safe = |text: &str| {
+            let mut shown = Door::new(Vec::new(), Form::Text { color });
+            shown.write_all(text.as_bytes())?;
+            io::Result::Ok(String::from_utf8_lossy(&shown.finish()?).into_owned())
+        };
+        let mut stream = self.lock();
+        stream.write_all(with_footer(&safe(above)?, &safe(footer)?).as_bytes())?;
+        stream.flush()
+    }
+
     /// Replaces the last `lines_before` lines of a terminal with a text.
     pub(super) fn redraw(self, text: &str, lines_before: usize, color: bool) -> io::Result<()> {
         let mut shown = Door::new(Vec::new(), Form::Text { color });
@@ -88,6 +101,21 @@ impl Stream {
         stream.write_all(redrawn(&text, lines_before).as_bytes())?;
         stream.flush()
     }
+}
+
+/// Returns lines, and a footer below them that leaves the cursor at its beginning: a terminal that is
+/// resized wraps the lines anew, and keeps the cursor where it was in the text. For as long as the size
+/// is not known to this process, long lines of the footer must not wrap.
+fn with_footer(above: &str, footer: &str) -> String {
+    let (clear_line, clear_rest) = ("\x1b[K", "\x1b[J");
+    let (no_wrap, wrap) = ("\x1b[?7l", "\x1b[?7h");
+    let above = above.replace('\n', &format!("{clear_line}\n"));
+    let lines_up = match footer.lines().count().saturating_sub(1) {
+        0 => String::new(),
+        lines => format!("\x1b[{lines}A"),
+    };
+    let footer = footer.trim_end_matches('\n').replace('\n', &format!("{clear_line}\n"));
+    format!("\r{above}{no_wrap}{footer}{clear_rest}{wrap}\r{lines_up}")
 }
 
 /// Returns a text that replaces the last `lines_before` lines of a terminal.
@@ -301,6 +329,21 @@ mod tests {
             "a\u{fffd}é\\u{9b}\u{fffd}"
         );
         assert_eq!(written(TEXT, &[b":", b":x #", b"#", b"[x"]), "\\::x ##\\[x");
+    }
+
+    #[test]
+    fn the_cursor_stays_at_the_beginning_of_the_footer() {
+        for (above, footer, expected) in [
+            ("", "", "\r\x1b[?7l\x1b[J\x1b[?7h\r"),
+            ("", "bar\n", "\r\x1b[?7lbar\x1b[J\x1b[?7h\r"),
+            (
+                "a\nb\n",
+                "bar\nc\n",
+                "\ra\x1b[K\nb\x1b[K\n\x1b[?7lbar\x1b[K\nc\x1b[J\x1b[?7h\r\x1b[1A",
+            ),
+        ] {
+            assert_eq!(with_footer(above, footer), expected);
+        }
     }
 
     #[test]

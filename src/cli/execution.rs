@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use super::args::ApplyArgs;
 use super::failure::{Exit, Failure};
+use super::footer::Footer;
 use super::service::{ServiceConnection, ServiceProfile};
 use super::settings::Settings;
 use super::ui::Ui;
@@ -16,6 +17,7 @@ use crate::context::StatCache;
 use crate::event::{Phase, RunEvent, Signal, StopReason, Summary};
 use crate::manifest::Workspace;
 use crate::report::SummaryView;
+use crate::report::estimate::Estimator;
 use crate::report::timeline::Timeline;
 use crate::run::{self, Run, RunError, RunOptions};
 use crate::state::Store;
@@ -68,6 +70,8 @@ pub(super) struct Execution<'a> {
     pub(super) args: &'a ApplyArgs,
     /// Owners of the targets, in words.
     pub(super) owners: String,
+    /// Rate limits of builds and of transfers; `None` if there is none.
+    pub(super) limits: (Option<Limit>, Option<Limit>),
 }
 
 impl Execution<'_> {
@@ -102,9 +106,14 @@ impl Execution<'_> {
     ) -> Result<Exit, Failure> {
         let (plan, workspace) = (run.plan, run.workspace);
         let (started, mut signals) = (Instant::now(), signals::listen());
-        let writer = BackgroundWriter::start(self.ui)?;
         let only_checks = connection.only_checks();
         let timeline = Arc::new(Mutex::new(Timeline::default()));
+        let footer = self.ui.has_footer().then(|| {
+            let (concurrency, limits) = (run.options.builds, self.limits);
+            let estimator = Estimator::new(plan, store.state(), concurrency, limits);
+            Footer::new(Arc::clone(&timeline), estimator, run.client.clone(), started)
+        });
+        let writer = BackgroundWriter::start_with_footer(self.ui, footer)?;
         let mut report = |event: &RunEvent| {
             let event = event.clone();
             let event = if only_checks { event.of_check() } else { event };

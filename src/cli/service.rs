@@ -10,7 +10,7 @@ use super::failure::Failure;
 use super::ui::Ui;
 use crate::api::{ALLOW_URL_VARIABLE, Client, Endpoint, RateLimiter};
 use crate::base::input::{self, InputKind};
-use crate::base::limit::{Class, ClassLimit, Limit};
+use crate::base::limit::{Class, ClassLimit, Limit, transfer_limit};
 use crate::base::owner::DefaultOwner;
 use crate::base::secret::ApiKey;
 use crate::base::text::shell_word;
@@ -106,6 +106,13 @@ impl ServiceProfile {
     pub(super) fn limit(&self, class: Class) -> Limit {
         let configured = self.limits.iter().rev().find(|(limited, _)| *limited == class);
         configured.map_or_else(|| class.default_limit(), |(_, limit)| *limit)
+    }
+
+    /// Returns the rate limits of builds, and of transfers of the default owner.
+    pub(super) fn limits(&self) -> (Option<Limit>, Option<Limit>) {
+        let configured = self.limits.iter().rev().find(|(class, _)| *class == Class::Images);
+        let transfers = transfer_limit(&self.owner.owner, configured.map(|(_, limit)| *limit));
+        (Some(self.limit(Class::Initiate)), transfers)
     }
 
     /// Returns the reason for which the service cannot be asked. The local server needs none: nobody

@@ -10,6 +10,7 @@ use clap::builder::StyledStr;
 use clap::error::ContextValue;
 use miette::{Diagnostic, GraphicalReportHandler, GraphicalTheme, Report};
 use serde_json::{Value, json};
+use terminal_size::{Height, Width, terminal_size_of};
 
 use super::diagnostic;
 use super::door::Stream;
@@ -22,11 +23,12 @@ use crate::event::RunEvent;
 use crate::manifest::ManifestError;
 use crate::manifest::workspace::Skipped;
 use crate::report::checks::Check;
+use crate::report::footer::Screen;
 use crate::report::human::HumanReporter;
 use crate::report::json::JsonReporter;
 use crate::report::status::StatusView;
 use crate::report::why::WhyView;
-use crate::report::{PlanView, ReportOptions, Reporter, SummaryView, Verbosity};
+use crate::report::{PlanView, Progress, ReportOptions, Reporter, SummaryView, Verbosity};
 
 /// The output streams and their format. All clones write to the same streams.
 #[derive(Clone)]
@@ -40,6 +42,16 @@ pub(super) struct Ui {
 impl Ui {
     pub(super) fn new(settings: &Settings) -> Self {
         Self { json: settings.json, json_started: Arc::default(), options: settings.report }
+    }
+
+    /// Sets the form of the progress of a run.
+    pub(super) fn show_progress_as(&mut self, progress: Progress) {
+        self.options.progress = progress;
+    }
+
+    /// Returns true if a run has a footer.
+    pub(super) fn has_footer(&self) -> bool {
+        self.options.progress == Progress::Footer
     }
 
     /// Returns true with `--verbose`.
@@ -172,6 +184,26 @@ impl Ui {
         let color = self.options.color_stdout;
         ignore_closed_pipe(Stream::Out.redraw(&text, lines_before, color))?;
         Ok(text.lines().count())
+    }
+
+    /// Returns the lines of an event of a run, for a screen that is redrawn.
+    pub(super) fn event_text(&self, event: &RunEvent) -> io::Result<String> {
+        let (mut out, mut err) = (Vec::new(), Vec::new());
+        HumanReporter::new(&mut out, &mut err, self.options).event(event)?;
+        Ok(String::from_utf8_lossy(&err).into_owned())
+    }
+
+    /// Writes lines in place of the footer on the terminal, and draws another footer below them.
+    pub(super) fn draw_footer(&mut self, above: &str, footer: &str) -> io::Result<()> {
+        let color = self.options.color_stderr;
+        ignore_closed_pipe(Stream::Err.draw_footer(above, footer, color))
+    }
+
+    /// Returns the size of the terminal for messages; `None` without one.
+    pub(super) fn screen(&self) -> Option<Screen> {
+        let (Width(columns), Height(lines)) = terminal_size_of(io::stderr())?;
+        let color = self.options.color_stderr;
+        Some(Screen { columns: columns.into(), lines: lines.into(), color })
     }
 
     /// Writes an event of a run.

@@ -6,7 +6,9 @@
 mod base_paths;
 pub(crate) mod checks;
 mod cost;
+pub(crate) mod estimate;
 mod fit;
+pub(crate) mod footer;
 pub(crate) mod graph;
 mod group;
 pub(crate) mod human;
@@ -51,6 +53,19 @@ pub(crate) struct ReportOptions {
     pub verbosity: Verbosity,
     /// True if the output suggests commands to run next.
     pub hints: bool,
+    /// Progress of a run.
+    pub progress: Progress,
+}
+
+/// Form of the progress of a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Progress {
+    /// No progress: failures and the summary only.
+    None,
+    /// A line for each start and end, and the heartbeat.
+    Lines,
+    /// A footer, and a line for each end.
+    Footer,
 }
 
 /// Amount of output of a run.

@@ -18,6 +18,8 @@ pub(crate) struct Timeline {
     active: HashSet<usize>,
     /// Number of targets that have ended.
     done: usize,
+    /// Number of targets that have failed.
+    failed: usize,
     rate_wait: Option<RateWait>,
     /// Requests that a rate limit admitted, in order: time, class, and number of requests or images.
     admitted: Vec<(Duration, Class, u32)>,
@@ -150,6 +152,7 @@ impl Timeline {
     fn end(&mut self, unit: &ImageRef, end: TargetEnd, now: Duration) {
         let Some(&index) = self.index.get(unit) else { return };
         self.targets[index].close(now);
+        self.failed += usize::from(matches!(end, TargetEnd::Failed(_)));
         self.targets[index].end = Some(end);
         self.done += usize::from(self.active.remove(&index));
     }
@@ -167,6 +170,16 @@ impl Timeline {
     /// Returns the number of targets that have ended.
     pub(crate) fn done(&self) -> usize {
         self.done
+    }
+
+    /// Returns the number of targets that have failed, those with a build that continues included.
+    pub(crate) fn failed(&self) -> usize {
+        self.failed
+    }
+
+    /// Returns what has happened to a target that has begun or was skipped.
+    pub(crate) fn target_of(&self, unit: &ImageRef) -> Option<&TargetTimeline> {
+        self.index.get(unit).map(|&index| &self.targets[index])
     }
 
     /// Returns the requests that a rate limit admitted, in order: time, class, and number of requests

@@ -27,6 +27,8 @@ mod faults;
 mod fields;
 #[cfg(target_os = "linux")]
 mod followed;
+#[cfg(unix)]
+mod footer;
 #[cfg(target_os = "linux")]
 mod full_disk;
 mod graph;

@@ -26,7 +26,7 @@ use clap::{
     ValueEnum, ValueHint,
 };
 
-pub(super) use self::apply::{ApplyArgs, DEFAULT_RETRIES};
+pub(super) use self::apply::{ApplyArgs, DEFAULT_RETRIES, ProgressChoice};
 pub(super) use self::completions::{CompletionsArgs, ManArgs, ShellKind};
 pub(super) use self::context::{ContextArgs, ContextCommand};
 pub(super) use self::convert::{ConvertArgs, ForeignFormat};

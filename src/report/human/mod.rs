@@ -20,7 +20,7 @@ const MAX_NAMES_SHOWN: usize = 3;
 const MAX_PROTECTED_SHOWN: usize = 10;
 
 pub(super) const BOLD: Style = Style::new().bold();
-const DIM: Style = Style::new().dimmed();
+pub(super) const DIM: Style = Style::new().dimmed();
 
 /// Writes plans and summaries to one stream, and progress to another.
 pub(crate) struct HumanReporter<'w> {
@@ -68,7 +68,7 @@ impl<'w> HumanReporter<'w> {
     }
 }
 
-fn paint(is_colored: bool, style: Style, text: &str) -> String {
+pub(super) fn paint(is_colored: bool, style: Style, text: &str) -> String {
     if is_colored { format!("{style}{text}{style:#}") } else { text.to_owned() }
 }
 
