@@ -148,7 +148,8 @@ fn tasks(input: &Path) -> io::Result<Vec<ForeignTask>> {
     Ok(names.into_iter().map(|(path, name)| task(&path, Some(name))).collect())
 }
 
-fn task(path: &Path, folder: Option<String>) -> ForeignTask {
+/// Reads the Harbor task at a path.
+pub(super) fn task(path: &Path, folder: Option<String>) -> ForeignTask {
     let text = input::read_text(&path.join("task.toml"), InputKind::HarborTask);
     ForeignTask {
         folder,

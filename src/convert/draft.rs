@@ -42,6 +42,13 @@ pub(crate) enum DraftOrigin {
     Context { path: String, dockerfile: Option<String> },
     /// A mirror of a reference.
     Source(String),
+    /// The images that a pattern finds, with the key of `discover` that has it: `glob` or `dockerfiles`.
+    Discover {
+        key: &'static str,
+        pattern: String,
+        dockerfile: Option<String>,
+        context: Option<String>,
+    },
     /// The Harbor tasks in a folder.
     Harbor { path: String, prefer_image: bool },
 }

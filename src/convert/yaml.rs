@@ -44,6 +44,12 @@ fn write_image(text: &mut String, image: &DraftImage) {
             entry.optional("dockerfile", dockerfile.as_deref());
         }
         DraftOrigin::Source(source) => entry.optional("source", Some(source)),
+        DraftOrigin::Discover { key, pattern, dockerfile, context } => {
+            entry.line("discover:");
+            entry.line(&format!("  {key}: {}", scalar(pattern)));
+            entry.optional("dockerfile", dockerfile.as_deref());
+            entry.optional("context", context.as_deref());
+        }
         DraftOrigin::Harbor { path, prefer_image } => {
             entry.line("discover:");
             entry.line(&format!("  harbor: {}", scalar(path)));
@@ -200,6 +206,12 @@ mod tests {
             build,
             DraftImage::new(DraftOrigin::Source("redis:7".to_owned())),
             DraftImage::new(DraftOrigin::Harbor { path: "tasks".to_owned(), prefer_image: true }),
+            DraftImage::new(DraftOrigin::Discover {
+                key: "glob",
+                pattern: "services/*".to_owned(),
+                dockerfile: Some("Containerfile".to_owned()),
+                context: Some(".".to_owned()),
+            }),
         ];
         for (index, image) in images.into_iter().enumerate() {
             draft.add(&index.to_string(), image).unwrap();
@@ -227,6 +239,10 @@ mod tests {
           - discover:
               harbor: tasks
               prefer: image
+          - discover:
+              glob: "services/*"
+            dockerfile: Containerfile
+            context: "."
           # - source: a
         "#);
     }

@@ -50,9 +50,11 @@ mod units;
 mod unused;
 pub(crate) mod workspace;
 
-pub(crate) use elsewhere::help_for_missing;
+pub(crate) use elsewhere::{existing, help_for_missing};
+pub(crate) use expand::{MAX_FOLDERS_VISITED, is_searched};
 pub(crate) use header::root_of;
 pub(crate) use invocation::{Allowed, Invocation, Override, Variable};
 pub(crate) use load::ManifestError;
+pub(crate) use official_images::is_official;
 pub(crate) use schema::schema;
 pub(crate) use workspace::Workspace;

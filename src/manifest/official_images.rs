@@ -186,7 +186,7 @@ const OFFICIAL_IMAGES: &[&str] = &[
 ];
 
 /// Returns true for the name of an official image of Docker Hub.
-pub(super) fn is_official(name: &str) -> bool {
+pub(crate) fn is_official(name: &str) -> bool {
     OFFICIAL_IMAGES.binary_search(&name).is_ok()
 }
 

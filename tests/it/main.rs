@@ -31,6 +31,7 @@ mod honest;
 mod hostile_text;
 mod hub;
 mod images;
+mod init;
 #[cfg(unix)]
 mod inputs;
 mod judged;

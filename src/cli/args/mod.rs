@@ -6,6 +6,7 @@ mod context;
 mod convert;
 mod engine;
 mod foreign_flags;
+mod init;
 mod logs;
 mod manifest;
 mod selection;
@@ -26,6 +27,7 @@ pub(super) use self::apply::{ApplyArgs, DEFAULT_RETRIES};
 pub(super) use self::context::{ContextArgs, ContextCommand};
 pub(super) use self::convert::{ConvertArgs, ForeignFormat};
 pub(super) use self::engine::EngineArgs;
+pub(super) use self::init::InitArgs;
 pub(super) use self::logs::LogsArgs;
 pub(super) use self::manifest::{CommonArgs, ManifestArgs, StrictArgs};
 use self::manifest::{FileArgs, JsonArgs};
@@ -111,6 +113,8 @@ pub(in crate::cli) enum ColorChoice {
 
 #[derive(Debug, Subcommand)]
 pub(in crate::cli) enum Command {
+    /// Propose a manifest for the Dockerfiles and Harbor tasks of a folder
+    Init(InitArgs),
     /// Check the manifest, its Dockerfiles and contexts without network access
     Validate(ValidateArgs),
     /// Show what would change, and why
@@ -389,7 +393,9 @@ impl Command {
                 let manifest = std::mem::take(manifest);
                 return CommonArgs { manifest, ..CommonArgs::default() };
             }
-            Self::Schema(_) | Self::Convert(_) | Self::Serve(_) => return CommonArgs::default(),
+            Self::Init(_) | Self::Schema(_) | Self::Convert(_) | Self::Serve(_) => {
+                return CommonArgs::default();
+            }
         };
         std::mem::take(common)
     }
