@@ -12,6 +12,7 @@ use super::failure::{Exit, Failure};
 use super::search::{self, FoundPaths};
 use super::settings::Settings;
 use super::ui::Ui;
+use crate::base::clean_path::clean;
 use crate::base::file::{self, AtPath};
 use crate::base::input::{self, InputKind};
 use crate::base::name::Platform;
@@ -42,6 +43,13 @@ pub(super) fn run(ui: &mut Ui, settings: &Settings, args: &InitArgs) -> Result<E
     ui.notes(&notes)?;
     let draft = propose(&found).map_err(Failure::new)?;
     let foreign = foreign_commands(&paths, draft.len() > 0);
+    let text = yaml::write(&draft, "Proposed by `imgplan init`.");
+    if draft.len() > 0 {
+        ui.document(&text)?;
+    }
+    for line in &foreign {
+        ui.message(line)?;
+    }
     if draft.len() == 0 {
         let message = "found no Dockerfile and no Harbor task in this folder";
         let help = if foreign.is_empty() {
@@ -49,12 +57,7 @@ pub(super) fn run(ui: &mut Ui, settings: &Settings, args: &InitArgs) -> Result<E
         } else {
             "convert these files, or write the manifest by hand"
         };
-        return Err(Failure::with_lines(message, foreign, help));
-    }
-    let text = yaml::write(&draft, "Proposed by `imgplan init`.");
-    ui.document(&text)?;
-    for line in foreign {
-        ui.message(line)?;
+        return Err(Failure::with_help(message, help));
     }
     if !args.yes && !is_approved(ui)? {
         return Ok(Exit::Declined);
@@ -169,10 +172,12 @@ fn read_tasks(root: &Path, tasks: &BTreeSet<String>) -> (Vec<FoundTasks>, Vec<St
             task(&input.join(name), Some((*name).to_owned()).filter(|name| !name.is_empty()))
         };
         let tasks: Vec<_> = names.iter().map(read).collect();
-        let input = crate::base::clean_path::clean(&input);
-        match harbor::convert(&tasks, &Folders { input, output: root.to_owned() }) {
-            Ok(converted) => found.push(FoundTasks {
+        let input = clean(&input);
+        match harbor::convert_named(&tasks, &Folders { input, output: root.to_owned() }) {
+            Ok((converted, keys)) => found.push(FoundTasks {
                 entry: converted.draft,
+                parent: parent.to_owned(),
+                keys,
                 folders: names.into_iter().map(str::to_owned).collect(),
             }),
             Err(error) => notes.push(format!("left out the tasks in {parent}: {error}")),

@@ -118,7 +118,7 @@ mod tests {
         for (to, link) in [
             ("../../outside/Dockerfile", "a/Dockerfile.out"),
             ("../.git/Dockerfile", "a/Dockerfile.git"),
-            ("../vendor/Dockerfile", "a/Dockerfile.in"),
+            ("../vendor/Dockerfile", "a/Dockerfile.dev"),
             ("nowhere", "a/Dockerfile.broken"),
             ("../outside", "out"),
             ("..", "vendor/up"),
@@ -126,7 +126,7 @@ mod tests {
             symlink(to, root.join(link)).unwrap();
         }
         let found = search(&root).unwrap();
-        let expected = ["a/Dockerfile", "a/Dockerfile.in", "compose.yaml", "vendor/Dockerfile"];
+        let expected = ["a/Dockerfile", "a/Dockerfile.dev", "compose.yaml", "vendor/Dockerfile"];
         assert_eq!(paths(&found), expected);
         assert_eq!(found.with_links, [".", "a", "vendor"].map(str::to_owned).into());
     }

@@ -33,6 +33,18 @@ pub(crate) struct ForeignTask {
 ///
 /// Fails if there is no task with an image, and for a task at which `discover` would stop.
 pub(crate) fn convert(tasks: &[ForeignTask], folders: &Folders) -> Result<Converted, ConvertError> {
+    convert_named(tasks, folders).map(|(converted, _)| converted)
+}
+
+/// Does the same as [`convert`], and returns the `name:tag` of each image too.
+///
+/// # Errors
+///
+/// Fails as [`convert`] does.
+pub(crate) fn convert_named(
+    tasks: &[ForeignTask],
+    folders: &Folders,
+) -> Result<(Converted, Vec<String>), ConvertError> {
     let path = folders.of_manifest(".").ok_or_else(|| {
         ConvertError::new("no relative path leads to the folder", "write the manifest beside it")
     })?;
@@ -71,7 +83,7 @@ pub(crate) fn convert(tasks: &[ForeignTask], folders: &Folders) -> Result<Conver
         entry.comments.push("A task with a docker_image and a Dockerfile is mirrored.".to_owned());
     }
     converted.draft.add("tasks", entry).map_err(|reason| ConvertError::new(reason, REPAIR))?;
-    Ok(converted)
+    Ok((converted, names.into_keys().collect()))
 }
 
 /// Returns the image that a task mirrors, if it does. Fails with the reason if `task.toml` is not valid.

@@ -19,8 +19,12 @@ const MAX_SHOWN: usize = 3;
 pub(crate) struct FoundTasks {
     /// The entry that discovers them, as `imgplan convert --from harbor` writes it.
     pub(crate) entry: Draft,
+    /// The folder that has the folders of the tasks.
+    pub(crate) parent: String,
     /// Names of their folders.
     pub(crate) folders: Vec<String>,
+    /// The `name:tag` of each image.
+    pub(crate) keys: Vec<String>,
 }
 
 /// Files that were found in a folder.
@@ -44,7 +48,8 @@ pub(crate) struct FoundFiles {
 /// Fails with the reason if it would be larger than a manifest may be.
 pub(crate) fn propose(found: &FoundFiles) -> Result<Draft, String> {
     let clusters = shape::cluster(&found.dockerfiles, &found.irregular);
-    let names = names(found, &clusters.of);
+    let (has_long_names, task_keys) = task_keys(found);
+    let names = names(found, &clusters.of, &task_keys);
     let texts: Vec<&str> = names.iter().map(|name| &*name.name).collect();
     let outside = references::outside_names(&found.dockerfiles, &texts);
     let groups = groups(&found.dockerfiles);
@@ -64,17 +69,39 @@ pub(crate) fn propose(found: &FoundFiles) -> Result<Draft, String> {
     }
     for (index, tasks) in found.tasks.iter().enumerate() {
         for entry in &tasks.entry.images {
-            draft.add(&format!("tasks {index}"), entry.clone())?;
+            let mut entry = entry.clone();
+            if has_long_names[index] {
+                entry.name = Some("{parent}-{dir}".to_owned());
+                entry.comments.push("Named by two folders: other tasks have the names.".to_owned());
+            }
+            draft.add(&format!("tasks {index}"), entry)?;
         }
     }
     Ok(draft)
 }
 
-/// Names the images. The folders of tasks give names too, which no Dockerfile gets; and no image gets
-/// the name of an official image that another Dockerfile means.
-fn names(found: &FoundFiles, clusters: &[usize]) -> Vec<ChosenName> {
-    let of_tasks = found.tasks.iter().flat_map(|tasks| &tasks.folders);
-    let of_tasks: BTreeSet<String> = of_tasks.map(|folder| image_name_of(folder)).collect();
+/// Returns which entries of tasks name their images by two folders, because an earlier entry has one of
+/// the names, and the `name:tag` of all tasks.
+fn task_keys(found: &FoundFiles) -> (Vec<bool>, BTreeSet<String>) {
+    let (mut has_long_names, mut taken) = (Vec::new(), BTreeSet::new());
+    for tasks in &found.tasks {
+        let is_taken = tasks.keys.iter().any(|key| taken.contains(key));
+        has_long_names.push(is_taken);
+        if is_taken {
+            let parent = if tasks.parent == "." { &*found.root } else { split(&tasks.parent).1 };
+            let parent = image_name_of(parent);
+            let key = |folder: &String| format!("{parent}-{}:latest", image_name_of(folder));
+            taken.extend(tasks.folders.iter().map(key));
+        } else {
+            taken.extend(tasks.keys.iter().cloned());
+        }
+    }
+    (has_long_names, taken)
+}
+
+/// Names the images. No image gets the `name:tag` of a task, or the name of an official image that
+/// another Dockerfile means.
+fn names(found: &FoundFiles, clusters: &[usize], task_keys: &BTreeSet<String>) -> Vec<ChosenName> {
     let mut official: BTreeMap<String, BTreeSet<usize>> = BTreeMap::new();
     for (index, dockerfile) in found.dockerfiles.iter().enumerate() {
         let names = dockerfile.references.iter().filter_map(|it| references::official_name(it));
@@ -91,7 +118,7 @@ fn names(found: &FoundFiles, clusters: &[usize]) -> Vec<ChosenName> {
     });
     let is_free = |index: usize, name: &str| {
         let is_meant = |users: &BTreeSet<usize>| users.iter().any(|&user| user != index);
-        !of_tasks.contains(name) && !official.get(name).is_some_and(is_meant)
+        !task_keys.contains(&format!("{name}:latest")) && !official.get(name).is_some_and(is_meant)
     };
     naming::choose(&parts.collect::<Vec<_>>(), &is_free)
 }

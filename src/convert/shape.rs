@@ -11,7 +11,7 @@ const MIN_DISCOVERED: usize = 4;
 /// Characters that have a meaning in patterns and templates.
 const PATTERN_CHARACTERS: [char; 6] = ['*', '?', '[', ']', '{', '}'];
 
-/// What the Dockerfiles of one entry have in common.
+/// Properties that the Dockerfiles of one entry share.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Shape {
     /// The folder that has their folders, or with `end` the Dockerfiles themselves.

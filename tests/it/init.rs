@@ -131,17 +131,40 @@ fn files_of_other_tools_are_named_with_their_commands() {
     env.write("mirror/skopeo.yaml", "");
     let output = env.run(["init", "--yes"]);
     output.code(1);
-    // Lines are broken at blanks.
-    let text = output.all().split_whitespace().collect::<Vec<_>>().join(" ");
     for command in [
         "imgplan convert --from bake docker-bake.json -o imgplan.yaml",
         "docker buildx bake --print -f ci/docker-bake.hcl | imgplan convert --from bake -",
         "imgplan convert --from regsync regsync.yml",
         "imgplan convert --from skopeo mirror/skopeo.yaml",
     ] {
-        assert!(text.contains(command), "{command}: {output}");
+        output.says(command);
     }
     assert!(!env.exists("imgplan.yaml"));
+}
+
+/// Tasks of two folders that share names and an image to mirror.
+#[test]
+fn tasks_of_several_folders_get_names_of_their_own() {
+    let env = TestEnv::new();
+    for folder in ["easy", "hard"] {
+        env.write(&format!("{folder}/sort/task.toml"), "");
+        env.context(&format!("{folder}/sort/environment"), "FROM scratch\n");
+        let task = format!("{folder}/{folder}-ready");
+        env.write(&format!("{task}/environment/.keep"), "");
+        env.write(&format!("{task}/task.toml"), "[environment]\ndocker_image = 'quay.io/a/b:1'\n");
+    }
+    env.context("tools/sort", "FROM scratch\n");
+    env.ok(["init", "--yes"]);
+    let changes = env.ok(["plan", "--json"]).events("planned_change");
+    let target = |event: &serde_json::Value| short(event["change"]["image"].as_str().unwrap());
+    let mut targets: Vec<String> = changes.iter().map(target).collect();
+    targets.sort();
+    assert_eq!(targets, ["b:1", "hard-hard-ready:1", "hard-sort", "sort", "tools-sort"]);
+    // One task that does not parse would stop all of its folder.
+    env.write("hard/sort/task.toml", "[");
+    std::fs::remove_file(env.path("imgplan.yaml")).unwrap();
+    env.ok(["init", "--yes"]).says("left out the tasks in hard: tasks.sort: ");
+    env.ok(["validate"]);
 }
 
 #[test]

@@ -6,6 +6,7 @@ mod context;
 mod convert;
 mod engine;
 mod foreign_flags;
+mod graph;
 mod init;
 mod logs;
 mod manifest;
@@ -27,6 +28,7 @@ pub(super) use self::apply::{ApplyArgs, DEFAULT_RETRIES};
 pub(super) use self::context::{ContextArgs, ContextCommand};
 pub(super) use self::convert::{ConvertArgs, ForeignFormat};
 pub(super) use self::engine::EngineArgs;
+pub(super) use self::graph::{GraphArgs, GraphFormat};
 pub(super) use self::init::InitArgs;
 pub(super) use self::logs::LogsArgs;
 pub(super) use self::manifest::{CommonArgs, ManifestArgs, StrictArgs};
@@ -274,35 +276,6 @@ pub(in crate::cli) struct ShowArgs {
     json: JsonArgs,
     #[command(flatten)]
     file: FileArgs,
-}
-
-#[derive(Debug, Args)]
-pub(in crate::cli) struct GraphArgs {
-    /// Only these images and their bases: `name`, `name:tag` or a pattern
-    #[arg(value_name = "IMAGE")]
-    pub(in crate::cli) images: Vec<String>,
-    /// Output format: dot, mermaid or json
-    ///
-    /// An edge leads from an image to its base. `dot` is for Graphviz (`imgplan graph | dot
-    /// -Tsvg`), `mermaid` for Markdown on most code hosts.
-    #[arg(
-        long,
-        value_name = "FORMAT",
-        default_value = "dot",
-        env = "IMGPLAN_GRAPH_FORMAT",
-        help_heading = "Output",
-        hide_possible_values = true
-    )]
-    pub(in crate::cli) format: GraphFormat,
-    #[command(flatten)]
-    pub(in crate::cli) common: CommonArgs,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(in crate::cli) enum GraphFormat {
-    Dot,
-    Mermaid,
-    Json,
 }
 
 #[derive(Debug, Args)]
