@@ -257,7 +257,9 @@ mod tests {
     fn entries(found: &FoundFiles) -> String {
         let text = yaml::write(&propose(found).unwrap(), "");
         let (_, entries) = text.split_once("images:\n").unwrap();
-        entries.lines().map(|line| format!("{}\n", line.strip_prefix("  ").unwrap())).collect()
+        let lines: Vec<&str> =
+            entries.lines().map(|line| line.strip_prefix("  ").unwrap()).collect();
+        lines.join("\n")
     }
 
     #[test]

@@ -369,6 +369,10 @@ fn help_of_the_program() {
       -h, --help         Print help; `--help` shows more than `-h`
       -V, --version      Print the version
     ");
+}
+
+#[test]
+fn help_of_apply() {
     assert_snapshot!(TestEnv::new().ok(["apply", "-h"]).stdout, @"
     Carry out the plan after confirmation
 
