@@ -141,7 +141,7 @@ pub mod server {
     pub use crate::server::error::ServerError;
     pub use crate::server::fault::{Fault, FaultKind};
     pub use crate::server::inject::ConnectionCut;
-    pub use crate::server::registry_config::ServerRegistryConfig;
+    pub use crate::server::registry_client::ServerRegistryConfig;
     pub use crate::server::traffic::{ClassCounts, LoggedRequest, RequestCounts};
     pub use crate::server::{Server, start};
 }

@@ -103,7 +103,7 @@ fn client(transport: Arc<dyn Transport>) -> Client {
     let endpoint = Endpoint {
         url: "https://service".to_owned(),
         key: ApiKey::new("key"),
-        withholds_key: false,
+        key_from: None,
         owner: DefaultOwner::default(),
     };
     let client = Client::with_transport(&endpoint, RateLimiter::new(&[]), transport);

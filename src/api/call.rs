@@ -63,6 +63,8 @@ pub(super) struct Caller {
     pub(super) connection: Arc<Connection>,
     pub(super) observer: Option<Observer>,
     pub(super) max_attempts: u32,
+    /// True if a call that is over a rate limit fails; otherwise it waits.
+    pub(super) fails_at_rate_limit: bool,
 }
 
 /// One call of an endpoint.
@@ -129,16 +131,9 @@ impl<'a> Call<'a> {
 
     /// Awaits `wait`, unless the run is stopped first.
     async fn unless_stopped<T>(&self, wait: impl Future<Output = T>) -> Result<T, ApiError> {
-        match self.stop {
-            None => Ok(wait.await),
-            Some(stop) => stop.run_until_cancelled(wait).await.ok_or_else(|| stopped(self.action)),
-        }
+        let Some(stop) = self.stop else { return Ok(wait.await) };
+        stop.run_until_cancelled(wait).await.ok_or_else(|| ApiError::stopped(self.action))
     }
-}
-
-/// Creates the error for a request that was not sent because the run was stopped.
-pub(super) fn stopped(action: &'static str) -> ApiError {
-    ApiError::new(action, ErrorKind::Stopped, "the run was stopped")
 }
 
 impl CallResponse<'_> {
@@ -212,6 +207,9 @@ impl Caller {
             if error.kind == ErrorKind::RateLimited {
                 // The class is over its limit, not this request: the whole class pauses.
                 let pause = permit.refused(error.retry_after);
+                if self.fails_at_rate_limit {
+                    return Err(error);
+                }
                 self.decide(Some(call.class), &error, attempts, Some(pause), false);
                 continue;
             }

@@ -9,7 +9,7 @@ use reqwest::Method;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
-use super::call::{Call, CallResponse, Caller, Connection, stopped};
+use super::call::{Call, CallResponse, Caller, Connection};
 use super::endpoint::Endpoint;
 use super::error::{ApiError, ErrorKind, TransferUsage, shorten_lines};
 use super::rate_limiter::{Permit, RateLimiter};
@@ -124,7 +124,10 @@ impl Client {
             reached: AtomicBool::new(false),
         };
         let connection = Arc::new(connection);
-        Ok(Self { caller: Caller { connection, observer: None, max_attempts: MAX_ATTEMPTS } })
+        let (max_attempts, fails_at_rate_limit) = (MAX_ATTEMPTS, false);
+        Ok(Self {
+            caller: Caller { connection, observer: None, max_attempts, fails_at_rate_limit },
+        })
     }
 
     /// Returns the same client with an observer, which receives the notices of its requests.
@@ -137,6 +140,15 @@ impl Client {
     #[must_use]
     pub fn with_max_attempts(&self, max_attempts: u32) -> Self {
         Self { caller: Caller { max_attempts: max_attempts.max(1), ..self.caller.clone() } }
+    }
+
+    /// Returns the same client with one attempt per request, also if a rate limit of the service is
+    /// reached.
+    #[must_use]
+    pub fn with_one_attempt(&self) -> Self {
+        Self {
+            caller: Caller { max_attempts: 1, fails_at_rate_limit: true, ..self.caller.clone() },
+        }
     }
 
     /// Returns the maximum number of attempts per request.
@@ -159,7 +171,7 @@ impl Client {
         let observer = |notice| self.caller.notify(notice);
         let limiter = &self.caller.connection.limiter;
         let permit = limiter.acquire_transfers(owner, max_images, &observer);
-        stop.run_until_cancelled(permit).await.ok_or_else(|| stopped(INITIATE))
+        stop.run_until_cancelled(permit).await.ok_or_else(|| ApiError::stopped(INITIATE))
     }
 
     /// Records that the service refused transfers: those of the permit's owner pause, and the next
@@ -338,7 +350,7 @@ impl Client {
         let endpoint = Endpoint {
             url,
             key,
-            withholds_key: false,
+            key_from: None,
             owner: crate::base::owner::DefaultOwner::default(),
         };
         let limiter = RateLimiter::new(limits);

@@ -9,6 +9,12 @@ use crate::http::loopback::is_loopback;
 /// URL of the provider's service.
 pub(super) const DEFAULT_URL: &str = "https://api.primeintellect.ai";
 
+/// Variable with the API key.
+const KEY_VARIABLE: &str = "PRIME_API_KEY";
+
+/// File of the provider's client with the API key, the team and the URL.
+const CONFIG_FILE: &str = "~/.prime/config.json";
+
 /// Variable with the ID of the team that owns new images; empty for the personal account.
 const TEAM_VARIABLE: &str = "PRIME_TEAM_ID";
 
@@ -23,8 +29,8 @@ pub struct Endpoint {
     pub url: String,
     /// API key. Without one, no request can be sent.
     pub key: Option<ApiKey>,
-    /// True if there is an API key, and it is withheld because only the manifest names the URL.
-    pub withholds_key: bool,
+    /// Variable or file with the API key, also with a withheld one; `None` without an API key.
+    pub key_from: Option<&'static str>,
     /// Owner of images without an owner in the manifest.
     pub owner: DefaultOwner,
 }
@@ -59,20 +65,22 @@ impl Endpoint {
         let is_trusted = is_known || is_allowed || url == DEFAULT_URL || is_local(&url);
         // The key of the file belongs to its service: the provider's own may be another.
         let file_key = from_file("api_key");
-        let key = match variable("PRIME_API_KEY") {
+        let key = match variable(KEY_VARIABLE) {
             Some(key) => ApiKey::new(&key).filter(|_| is_trusted),
             None => file_key.and_then(ApiKey::new).filter(|_| is_known || is_allowed),
         };
         // An empty variable selects the personal account, even if the file names a team.
         let (team, from) = match (env(TEAM_VARIABLE), from_file("team_id")) {
             (Some(team), _) => (team.trim().to_owned(), Some(TEAM_VARIABLE)),
-            (None, Some(team)) => (team.to_owned(), Some("~/.prime/config.json")),
+            (None, Some(team)) => (team.to_owned(), Some(CONFIG_FILE)),
             (None, None) => (String::new(), None),
         };
         let owner = if team.is_empty() { Owner::Personal } else { Owner::Team(team) };
-        let has_key = variable("PRIME_API_KEY").is_some() || file_key.is_some();
-        let withholds_key = has_key && key.is_none();
-        Self { url, key, withholds_key, owner: DefaultOwner { owner, from } }
+        let key_from = match variable(KEY_VARIABLE) {
+            Some(_) => Some(KEY_VARIABLE),
+            None => file_key.map(|_| CONFIG_FILE),
+        };
+        Self { url, key, key_from, owner: DefaultOwner { owner, from } }
     }
 
     /// Returns the reason for which the URL is invalid, or `None` if it is valid. The reason does
@@ -87,6 +95,11 @@ impl Endpoint {
         }
         let has_query = url.query().is_some() || url.fragment().is_some();
         has_query.then_some("the URL of the service has a query or fragment: remove it")
+    }
+
+    /// Returns true if there is an API key, and it is withheld because only the manifest names the URL.
+    pub fn withholds_key(&self) -> bool {
+        self.key_from.is_some() && self.key.is_none()
     }
 
     /// Returns true if the service runs on the local machine.
@@ -165,10 +178,13 @@ mod tests {
             let endpoint = resolve(&variables, Some(url), file);
             assert_eq!(endpoint.key.as_ref().map(ApiKey::expose), sent, "{variables:?} {url}");
         }
-        assert!(resolve(&[key], Some("https://evil"), None).withholds_key);
-        assert!(!resolve(&[key], Some("https://f"), file).withholds_key);
-        assert!(resolve(&[], Some("https://evil"), file).withholds_key);
-        assert!(!resolve(&[], Some("https://evil"), None).withholds_key, "there is no key");
+        assert!(resolve(&[key], Some("https://evil"), None).withholds_key());
+        assert!(!resolve(&[key], Some("https://f"), file).withholds_key());
+        assert!(resolve(&[], Some("https://evil"), file).withholds_key());
+        assert_eq!(resolve(&[key], Some("https://evil"), file).key_from, Some("PRIME_API_KEY"));
+        assert_eq!(resolve(&[], None, file).key_from, Some("~/.prime/config.json"));
+        assert_eq!(resolve(&[], None, None).key_from, None);
+        assert!(!resolve(&[], Some("https://evil"), None).withholds_key(), "there is no key");
     }
 
     #[test]

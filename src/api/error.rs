@@ -30,6 +30,9 @@ pub struct ApiError {
     pub kind: ErrorKind,
     /// HTTP status of the response, if there was one.
     pub status: Option<u16>,
+    /// True if the body of the response is a JSON object, or empty as with the API's 401. A proxy sends
+    /// other bodies.
+    pub is_from_api: bool,
     /// Text of the service or the network, without secrets.
     pub message: String,
     /// Wait that the service asks for.
@@ -90,10 +93,11 @@ impl ApiError {
     ) -> Self {
         let error = Self::from_storage(action, status, retry_after, body, key);
         let is_object = serde_json::from_slice::<Value>(body).is_ok_and(|body| body.is_object());
-        match error.kind {
-            ErrorKind::NotFound if !is_object => Self { kind: ErrorKind::BadResponse, ..error },
-            _ => error,
-        }
+        let kind = match error.kind {
+            ErrorKind::NotFound if !is_object => ErrorKind::BadResponse,
+            kind => kind,
+        };
+        Self { kind, is_from_api: is_object || body.is_empty(), ..error }
     }
 
     /// Creates the error for a response of the object storage that is not a success. Storages
@@ -131,11 +135,17 @@ impl ApiError {
             action,
             kind,
             status: None,
+            is_from_api: false,
             message: message.into(),
             retry_after: None,
             is_transfer_limit: false,
             look_up_after: None,
         }
+    }
+
+    /// Creates the error for a request that was not sent because the run was stopped.
+    pub(super) fn stopped(action: &'static str) -> Self {
+        Self::new(action, ErrorKind::Stopped, "the run was stopped")
     }
 
     /// Returns true if every other request would fail in the same way, so that the run should send

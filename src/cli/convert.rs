@@ -2,7 +2,7 @@
 //! express.
 
 use std::io::{self, ErrorKind};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use clap::ValueEnum;
 
@@ -14,16 +14,17 @@ use crate::base::input::{self, InputKind};
 use crate::base::safe_text::shown_path;
 use crate::base::text::{plural, shell_word};
 use crate::convert::folders::Folders;
-use crate::convert::harbor::ForeignTask;
-use crate::convert::{
-    ConvertError, Converted, bake, compose, harbor, prime, regsync, skopeo, yaml,
-};
+use crate::convert::{ConvertError, Converted, bake, compose, prime, regsync, skopeo, yaml};
 
 /// Path that means a standard stream.
 const STANDARD_STREAM: &str = "-";
 
 pub(super) fn run(ui: &mut Ui, args: ConvertArgs) -> Result<Exit, Failure> {
     let ConvertArgs { input, from, output, strict } = args;
+    // Its input is a folder.
+    if from == ForeignFormat::Harbor {
+        return Err(harbor(&input));
+    }
     let is_stdout = output == Path::new(STANDARD_STREAM);
     if !is_stdout && output.symlink_metadata().is_ok() {
         return Err(exists(&output));
@@ -47,6 +48,10 @@ pub(super) fn run(ui: &mut Ui, args: ConvertArgs) -> Result<Exit, Failure> {
     let name = name.to_string_lossy();
     let origin = format!("Converted from {name} by `imgplan convert --from {format}`.");
     let text = yaml::write(&converted.draft, &origin);
+    if text.len() as u64 > InputKind::Manifest.max_bytes() {
+        let message = "the manifest would be larger than one that is read";
+        return Err(Failure::with_help(message, "convert a part of the input"));
+    }
     if is_stdout {
         ui.document(&text)?;
         return Ok(Exit::Success);
@@ -93,7 +98,7 @@ fn folders(from: ForeignFormat, input: &Path, output: &Path) -> Result<Folders, 
         folder.canonicalize().map_err(at)
     };
     let input = match from {
-        ForeignFormat::Harbor => input,
+        ForeignFormat::Bake => Path::new("."),
         _ if is_stream(input) => Path::new("."),
         _ => folder_of(input),
     };
@@ -101,26 +106,27 @@ fn folders(from: ForeignFormat, input: &Path, output: &Path) -> Result<Folders, 
 }
 
 fn convert(from: ForeignFormat, input: &Path, folders: &Folders) -> Result<Converted, Failure> {
+    let text = read(input).map_err(|error| unreadable(input, &error))?;
+    let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
     let converted = match from {
-        ForeignFormat::Harbor => {
-            let tasks = tasks(input).map_err(|error| unreadable(input, &error))?;
-            harbor::convert(&tasks, folders)
-        }
-        from => {
-            let text = read(input).map_err(|error| unreadable(input, &error))?;
-            let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
-            match from {
-                ForeignFormat::Bake => bake::convert(text, folders),
-                ForeignFormat::Compose => compose::convert(text, folders),
-                ForeignFormat::Prime => prime::convert(text, folders),
-                ForeignFormat::Regsync => regsync::convert(text),
-                ForeignFormat::Skopeo | ForeignFormat::Harbor => skopeo::convert(text),
-            }
-        }
+        ForeignFormat::Bake => bake::convert(text, folders),
+        ForeignFormat::Compose => compose::convert(text, folders),
+        ForeignFormat::Prime => prime::convert(text, folders),
+        ForeignFormat::Regsync => regsync::convert(text),
+        ForeignFormat::Skopeo => skopeo::convert(text),
+        ForeignFormat::Harbor => return Err(harbor(input)),
     };
     converted.map_err(|ConvertError { message, help }| {
         Failure::with_help(format!("cannot convert {}: {message}", shown_path(input)), help)
     })
+}
+
+/// Describes what a manifest says about Harbor tasks, which it reads itself.
+fn harbor(input: &Path) -> Failure {
+    let message = "Harbor tasks need no conversion: a manifest reads them itself";
+    let path = shown_path(input);
+    let entry = format!("add `- discover: {{ harbor: {path} }}` to `images` of imgplan.yaml");
+    Failure::with_help(message, entry)
 }
 
 fn unreadable(input: &Path, error: &io::Error) -> Failure {
@@ -132,29 +138,4 @@ fn read(input: &Path) -> io::Result<String> {
         return input::read_text_argument(Path::new("/dev/stdin"), InputKind::Foreign);
     }
     input::read_text_argument(input, InputKind::Foreign)
-}
-
-/// Reads the Harbor task in a folder, or the tasks in its folders, sorted by their names.
-fn tasks(input: &Path) -> io::Result<Vec<ForeignTask>> {
-    if input.join("task.toml").is_file() {
-        return Ok(vec![task(input, None)]);
-    }
-    let entries = input.read_dir()?.collect::<io::Result<Vec<_>>>()?;
-    // The manifest finds no folder whose name is not UTF-8.
-    let names = entries.into_iter().filter_map(|entry| entry.file_name().into_string().ok());
-    let mut names: Vec<(PathBuf, String)> = names.map(|name| (input.join(&name), name)).collect();
-    names.retain(|(path, _)| path.join("task.toml").is_file());
-    names.sort_unstable();
-    Ok(names.into_iter().map(|(path, name)| task(&path, Some(name))).collect())
-}
-
-/// Reads the Harbor task at a path.
-pub(super) fn task(path: &Path, folder: Option<String>) -> ForeignTask {
-    let text = input::read_text(&path.join("task.toml"), InputKind::HarborTask);
-    ForeignTask {
-        folder,
-        text: text.map_err(|error| format!("its task.toml cannot be read: {error}")),
-        has_environment: path.join("environment").is_dir(),
-        has_dockerfile: path.join("environment/Dockerfile").is_file(),
-    }
 }

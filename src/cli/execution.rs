@@ -53,7 +53,7 @@ pub(super) fn options(
 
 /// Returns the default number of builds in flight: all that may be initiated in one window, so that no
 /// build waits for the end of another one, as far as there are file descriptors.
-fn default_builds(initiate: Limit, max_open_files: Option<u64>) -> usize {
+pub(super) fn default_builds(initiate: Limit, max_open_files: Option<u64>) -> usize {
     let window = initiate.count.clamp(MIN_DEFAULT_BUILDS, MAX_BUILDS) as usize;
     let files = max_open_files.and_then(|files| usize::try_from(files / FILES_PER_BUILD).ok());
     files.map_or(window, |files| window.min(files)).max(1)

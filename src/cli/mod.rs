@@ -5,9 +5,11 @@
 mod apply;
 mod approval;
 mod args;
+mod completions;
 mod context;
 mod convert;
 mod diagnostic;
+mod doctor;
 mod door;
 mod engine;
 mod env;
@@ -20,6 +22,7 @@ mod init;
 mod lock;
 mod lockfile;
 mod logs;
+mod man;
 mod memory;
 mod owner_change;
 mod plan;
@@ -55,6 +58,9 @@ use self::ui::Ui;
 
 /// Runs the program and returns its exit code, one of `failure::Exit`.
 pub fn main() -> ExitCode {
+    if completions::answer() {
+        return Exit::Success.into();
+    }
     let mut cli = match Cli::parse_args() {
         Ok(cli) => cli,
         Err(error) => {
@@ -109,5 +115,8 @@ async fn run(ui: &mut Ui, settings: &Settings, command: Command) -> Result<Exit,
         Command::Schema(args) => schema::run(ui, args),
         Command::Convert(args) => convert::run(ui, args),
         Command::Serve(args) => serve::run(ui, args).await,
+        Command::Doctor(args) => doctor::run(ui, settings, args).await,
+        Command::Completions(args) => completions::run(ui, args),
+        Command::Man(args) => man::run(ui, args),
     }
 }

@@ -95,6 +95,7 @@ impl CommandLine {
         let EngineArgs {
             engine,
             registry,
+            builder,
             registry_auth,
             registry_ca,
             plain_http,
@@ -107,6 +108,7 @@ impl CommandLine {
         } = args;
         self.flags("--engine", engine.map(EngineKind::as_str));
         self.flags("--registry", registry);
+        self.flags("--builder", builder);
         self.flags("--registry-auth", registry_auth.iter().map(|path| path.display()));
         self.flags("--registry-ca", registry_ca.iter().map(|path| path.display()));
         self.switch("--plain-http", *plain_http);
@@ -166,8 +168,8 @@ mod tests {
         ];
         insta::assert_snapshot!(rerun(&flags), @r#"imgplan apply -C 'my apps' -f "it's.yaml" --limit initiate=50/2s --limit status=9/1500ms --concurrency 4 --retry-times 0 --timeout 90m --local"#);
         assert_eq!(rerun(&["--timeout", "2h", "--auto-approve"]), "imgplan apply --timeout 2h");
-        let engine = "--local --engine buildah --registry r:5000 --registry-auth a.json --plain-http \
-                      --disk 3000000B --memory 64B --slots 2 --build-timeout 90m --build-network none \
+        let engine = "--local --engine buildah --registry r:5000 --builder farm \
+                      --registry-auth a.json --plain-http --disk 3000000B --memory 64B --slots 2 --build-timeout 90m --build-network none \
                       --cache r:5000/c";
         let flags: Vec<&str> = engine.split(' ').collect();
         assert_eq!(rerun(&flags), format!("imgplan apply {engine}"));

@@ -16,6 +16,7 @@ use crate::base::secret::ApiKey;
 use crate::base::text::shell_word;
 use crate::context::History;
 use crate::manifest::Workspace;
+use crate::manifest::workspace::ServiceSettings;
 use crate::plan::{Facts, Plan};
 use crate::report::PlanView;
 use crate::server::{self, EngineConfig, Server, ServerConfig, StateOrigin};
@@ -68,10 +69,10 @@ impl ServiceProfile {
     /// Fails if the URL is invalid.
     pub(super) fn resolve(
         root: &Path,
-        workspace: &Workspace,
+        settings: &ServiceSettings,
         args: &ServiceArgs,
     ) -> Result<Self, Failure> {
-        let mut limits = workspace.settings.limits.clone();
+        let mut limits = settings.limits.clone();
         limits.extend(args.limits.iter().map(|given| (given.class, given.limit)));
         let paths = args.paths(root);
         if args.local {
@@ -79,8 +80,7 @@ impl ServiceProfile {
             return Ok(Self { name, paths, owner, endpoint: None, limits });
         }
         let config = provider_config()?;
-        let endpoint =
-            Endpoint::resolve(&env, workspace.settings.url.as_deref(), config.as_deref());
+        let endpoint = Endpoint::resolve(&env, settings.url.as_deref(), config.as_deref());
         if let Some(problem) = endpoint.invalid_url_reason() {
             let help = "check PRIME_API_BASE_URL, `settings.url` and ~/.prime/config.json";
             return Err(Failure::with_help(problem, help));
@@ -115,6 +115,21 @@ impl ServiceProfile {
         endpoint.key.is_none().then_some("no API key")
     }
 
+    /// Returns the rate limit of builds.
+    pub(super) fn initiate_limit(&self) -> Limit {
+        self.limit(Class::Initiate)
+    }
+
+    /// Returns the variable or file with the API key, if there is one.
+    pub(super) fn key_from(&self) -> Option<&'static str> {
+        self.endpoint.as_ref()?.key_from
+    }
+
+    /// Returns true if there is an API key that must not be sent to the service.
+    pub(super) fn withholds_key(&self) -> bool {
+        self.endpoint.as_ref().is_some_and(Endpoint::withholds_key)
+    }
+
     /// Returns true for the server inside this process.
     pub(super) fn is_local(&self) -> bool {
         self.endpoint.is_none()
@@ -140,14 +155,14 @@ impl ServiceProfile {
     ///
     /// Fails if there is an API key that must not be sent to the service.
     pub(super) fn reader(&self) -> Result<Option<Client>, Failure> {
-        let with_key = |endpoint: &&Endpoint| endpoint.key.is_some() || endpoint.withholds_key;
+        let with_key = |endpoint: &&Endpoint| endpoint.key.is_some() || endpoint.withholds_key();
         let endpoint = self.endpoint.as_ref().filter(with_key);
         endpoint.map(|endpoint| self.client(endpoint)).transpose()
     }
 
     /// Returns a client of the remote service.
     fn client(&self, endpoint: &Endpoint) -> Result<Client, Failure> {
-        if endpoint.withholds_key {
+        if endpoint.withholds_key() {
             let url = &endpoint.url;
             let message =
                 format!("the manifest names the service {url}, and your API key is not for it");
@@ -215,7 +230,8 @@ impl ServiceProfile {
 
     fn local_client(&self, url: String, token: Option<ApiKey>) -> Result<Client, Failure> {
         let key = token.or_else(|| ApiKey::new(LOCAL_KEY));
-        let endpoint = Endpoint { url, key, withholds_key: false, owner: DefaultOwner::default() };
+        let owner = DefaultOwner::default();
+        let endpoint = Endpoint { url, key, key_from: None, owner };
         Ok(Client::new(&endpoint, RateLimiter::new(&self.limits))?)
     }
 }

@@ -87,7 +87,7 @@ impl PendingCache {
 
 fn load(settings: &Settings, args: &ServiceArgs) -> Result<(Workspace, ServiceProfile), Failure> {
     let workspace = Workspace::load(&settings.manifest, &env)?;
-    let service = ServiceProfile::resolve(&settings.root(), &workspace, args)?;
+    let service = ServiceProfile::resolve(&settings.root(), &workspace.settings, args)?;
     Ok((workspace, service))
 }
 

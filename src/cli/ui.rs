@@ -21,6 +21,7 @@ use crate::base::span::{Problem, SourceMap};
 use crate::event::RunEvent;
 use crate::manifest::ManifestError;
 use crate::manifest::workspace::Skipped;
+use crate::report::checks::Check;
 use crate::report::human::HumanReporter;
 use crate::report::json::JsonReporter;
 use crate::report::status::StatusView;
@@ -139,6 +140,17 @@ impl Ui {
         } else {
             let (mut out, mut err) = self.streams();
             HumanReporter::new(&mut out, &mut err, self.options).why(view)
+        })
+    }
+
+    /// Writes the checks of a machine.
+    pub(super) fn checks(&mut self, checks: &[Check]) -> io::Result<()> {
+        ignore_closed_pipe(if self.json {
+            let mut out = Stream::Out.json();
+            self.json(&mut out).and_then(|mut json| json.checks(checks))
+        } else {
+            let (mut out, mut err) = self.streams();
+            HumanReporter::new(&mut out, &mut err, self.options).checks(checks)
         })
     }
 
@@ -329,6 +341,11 @@ pub(super) fn usage(text: &clap::Error) -> io::Result<()> {
     } else {
         write!(stream.text(false), "{styled}")
     }
+}
+
+/// Writes candidates for the completion of a line, one per line.
+pub(super) fn candidates(text: &str) -> io::Result<()> {
+    Stream::Out.document().write_all(text.as_bytes())
 }
 
 /// Returns the text of clap with its styles. The arguments in it are escaped.

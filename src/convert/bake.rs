@@ -9,10 +9,10 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::build::{self, BuildFields};
-use super::builds::{ForeignBuild, assemble};
+use super::builds::{ForeignBuild, NamedContext, assemble};
 use super::dropped::{DropList, ItemPlace};
 use super::folders::Folders;
-use super::read::{self, NamedValues, OtherKeys, Texts};
+use super::read::{self, NamedValue, NamedValues, OtherKeys, Texts};
 use super::{ConvertError, Converted};
 use crate::base::name::Tag;
 
@@ -20,8 +20,8 @@ use crate::base::name::Tag;
 const PRINT_HELP: &str =
     "convert what bake resolves: docker buildx bake --print > bake.json, then convert bake.json";
 
-/// Maximum number of members of all groups, with the members of groups within groups.
-const MAX_GROUP_MEMBERS: usize = 1_000_000;
+/// Maximum number of groups, each of which is searched for groups within it.
+const MAX_GROUPS: usize = 1_000;
 
 #[derive(Debug, Deserialize)]
 #[serde(expecting = "a mapping")]
@@ -38,7 +38,7 @@ struct BakeFile {
 #[serde(expecting = "a mapping")]
 struct BakeGroup {
     #[serde(default)]
-    targets: Vec<String>,
+    targets: Texts,
     #[serde(flatten)]
     other: OtherKeys,
 }
@@ -70,7 +70,7 @@ struct BakeTarget {
 ///
 /// Fails if the text is not that output.
 pub(crate) fn convert(text: &str, folders: &Folders) -> Result<Converted, ConvertError> {
-    let file: BakeFile = serde_json::from_str(text)
+    let file: BakeFile = read::json(text)
         .map_err(|error| ConvertError::new(format!("not the JSON of bake: {error}"), PRINT_HELP))?;
     let mut converted = Converted::default();
     for (key, _) in read::said(file.other) {
@@ -117,10 +117,11 @@ fn foreign_build(
     let fields = BuildFields {
         context: target.context,
         dockerfile: target.dockerfile,
-        is_inline: target.inline.is_some(),
+        inline: target.inline.map(|_| "dockerfile-inline"),
         args: target.args,
         target: target.target,
         platforms: target.platforms.0,
+        platforms_field: "platforms",
     };
     let mut image = build::image(fields, folders, (&place, dropped));
     if let (Some(image), Some(description)) = (&mut image, target.description) {
@@ -128,15 +129,20 @@ fn foreign_build(
     }
     let mut bases = Vec::new();
     for (alias, context) in target.contexts.0 {
-        if let Some(id) = context.as_deref().and_then(|it| it.strip_prefix("target:")) {
-            bases.push((alias, id.to_owned()));
+        let id = match &context {
+            NamedValue::Text(context) => context.strip_prefix("target:"),
+            NamedValue::Missing | NamedValue::Unclear => None,
+        };
+        if let Some(id) = id {
+            bases.push(NamedContext { field: "contexts", alias, id: id.to_owned() });
         } else if image.take().is_some() {
             let reason = "the image is left out: a named context is a target of this file, or a \
                           stage of the Dockerfile";
             dropped.add(&place, &format!("contexts.{alias}"), reason);
         }
     }
-    Ok(ForeignBuild { id, place, references: target.tags.0, bases, image })
+    let references = target.tags.0.into_iter().map(|tag| ("tags", tag)).collect();
+    Ok(ForeignBuild { id, place, references, bases, image })
 }
 
 /// Returns the reason why a field of a build has no place in a manifest.
@@ -160,6 +166,10 @@ fn groups_of_targets(
     groups: Map<String, Value>,
     dropped: &mut DropList,
 ) -> Result<BTreeMap<String, Vec<String>>, ConvertError> {
+    if groups.len() > MAX_GROUPS {
+        let message = format!("it has more than {MAX_GROUPS} groups");
+        return Err(ConvertError::new(message, "print fewer groups"));
+    }
     let mut members: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for (name, value) in groups {
         let place = ItemPlace::named("group", &name);
@@ -171,17 +181,13 @@ fn groups_of_targets(
         if name.parse::<Tag>().is_err() {
             dropped.add(&place, "", "no group can have this name");
         }
-        members.insert(name, group.targets);
+        members.insert(name, group.targets.0);
     }
     let mut of_targets: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    let mut left = MAX_GROUP_MEMBERS;
     for name in members.keys().filter(|name| name.parse::<Tag>().is_ok()) {
         let (mut queue, mut seen) = (vec![name], std::collections::BTreeSet::from([name]));
         while let Some(group) = queue.pop() {
             for member in members.get(group).into_iter().flatten().filter(|it| seen.insert(it)) {
-                left = left.checked_sub(1).ok_or_else(|| {
-                    ConvertError::new("its groups have too many members", "print fewer groups")
-                })?;
                 if members.contains_key(member) {
                     queue.push(member);
                 } else {

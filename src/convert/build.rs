@@ -3,7 +3,7 @@
 use super::draft::{DraftImage, DraftOrigin};
 use super::dropped::{DropList, ItemPlace};
 use super::folders::Folders;
-use super::read::NamedValues;
+use super::read::{NamedValue, NamedValues};
 use crate::base::name::Platform;
 
 /// Arguments by which BuildKit is configured; a Dockerfile does not see their values.
@@ -19,6 +19,9 @@ const BUILDKIT_OPTIONS: [&str; 9] = [
     "SOURCE_DATE_EPOCH",
 ];
 
+/// Ends of the words in names of arguments that are secrets, in the singular.
+const SECRET_WORDS: [&str; 6] = ["TOKEN", "PASSWORD", "PASSWD", "SECRET", "CREDENTIAL", "KEY"];
+
 /// Beginnings of contexts that are not folders of this machine.
 const REMOTE_CONTEXTS: [&str; 3] = ["git@", "github.com/", "target:"];
 
@@ -28,11 +31,13 @@ pub(super) struct BuildFields {
     pub(super) context: Option<String>,
     /// Path of the Dockerfile, relative to the context.
     pub(super) dockerfile: Option<String>,
-    /// True if the file holds the text of the Dockerfile itself.
-    pub(super) is_inline: bool,
+    /// Field with the text of the Dockerfile itself, if the file has it.
+    pub(super) inline: Option<&'static str>,
     pub(super) args: NamedValues,
     pub(super) target: Option<String>,
     pub(super) platforms: Vec<String>,
+    /// Field that lists the platforms.
+    pub(super) platforms_field: &'static str,
 }
 
 /// Returns the entry of a build, without its names; `None` if the image is dropped.
@@ -41,9 +46,9 @@ pub(super) fn image(
     folders: &Folders,
     (place, dropped): (&ItemPlace, &mut DropList),
 ) -> Option<DraftImage> {
-    if fields.is_inline {
+    if let Some(field) = fields.inline {
         let reason = "the image is left out: write its Dockerfile to a file, and name it here";
-        dropped.add(place, "dockerfile-inline", reason);
+        dropped.add(place, field, reason);
         return None;
     }
     let context = fields.context.filter(|context| !context.is_empty());
@@ -70,7 +75,7 @@ pub(super) fn image(
     };
     let mut image =
         DraftImage::new(DraftOrigin::Context { path, dockerfile: dockerfile.flatten() });
-    image.platforms = platforms(&fields.platforms, "platforms", (place, dropped))?;
+    image.platforms = platforms(&fields.platforms, fields.platforms_field, (place, dropped))?;
     image.target = fields.target.filter(|target| !target.trim().is_empty());
     image.args = args(fields.args, (place, dropped));
     Some(image)
@@ -119,17 +124,28 @@ fn args(
         let reason = match &value {
             _ if BUILDKIT_OPTIONS.contains(&&*name) => "it configures BuildKit, not the image",
             _ if !is_name => "no ARG can have this name",
-            None => "its value comes from the environment: write it into `args:`",
-            Some(value) if value.contains(['\n', '\r', '\0']) => "no ARG can hold a line break",
-            Some(value) if value.contains("{arch}") => "`{arch}` would be replaced",
-            Some(_) => "",
+            NamedValue::Missing => "its value comes from the environment: write it into `args:`",
+            _ if is_secret(&name) => "it looks like a secret: write `${NAME}` into `args:`",
+            NamedValue::Unclear => "it is no text: quote it",
+            NamedValue::Text(value) if value.contains(['\n', '\r', '\0']) => {
+                "no ARG can hold a line break"
+            }
+            NamedValue::Text(value) if value.contains("{arch}") => "`{arch}` would be replaced",
+            NamedValue::Text(_) => "",
         };
+        let reason = reason.replace("NAME", &name);
         match value {
-            Some(value) if reason.is_empty() => args.push((name, value)),
+            NamedValue::Text(value) if reason.is_empty() => args.push((name, value)),
             _ => dropped.add(place, &format!("args.{name}"), reason),
         }
     }
     // Two builds with the same arguments are one, whatever their order.
     args.sort_unstable();
     args
+}
+
+/// True for the name of an argument that says that its value is a secret.
+fn is_secret(name: &str) -> bool {
+    let is_word = |part: &str| SECRET_WORDS.iter().any(|word| part.ends_with(word));
+    name.to_ascii_uppercase().split('_').any(|part| is_word(part.trim_end_matches('S')))
 }

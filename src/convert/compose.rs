@@ -5,18 +5,31 @@ use serde_json::{Map, Value};
 
 use super::bake::reason;
 use super::build::{self, BuildFields};
-use super::builds::{ForeignBuild, assemble};
+use super::builds::{ForeignBuild, NamedContext, assemble};
 use super::dropped::{DropList, ItemPlace};
 use super::folders::Folders;
-use super::read::{self, NamedValues, OtherKeys, Texts};
+use super::read::{self, NamedValue, NamedValues, OtherKeys, Texts};
 use super::{ConvertError, Converted};
-use crate::base::source_ref::SourceRef;
 
 /// Reason to drop a part that only Compose can resolve.
 const RESOLVE: &str = "Compose must resolve it; convert the output of `docker compose config`";
 
-/// Keys of a service that are about its image.
-const IMAGE_KEYS: [&str; 3] = ["build", "image", "platform"];
+/// Fields of a service that are read, as JSON pointers without the first `/`. A `build` that is a text
+/// is its context.
+const READ_FIELDS: [&str; 12] = [
+    "image",
+    "platform",
+    "build/context",
+    "build/dockerfile",
+    "build/args",
+    "build/target",
+    "build/platforms",
+    "build/tags",
+    "build/additional_contexts",
+    "build/x-bake/tags",
+    "build/x-bake/platforms",
+    "build/x-bake/contexts",
+];
 
 #[derive(Debug, Deserialize)]
 #[serde(expecting = "a mapping")]
@@ -91,29 +104,33 @@ pub(crate) fn convert(text: &str, folders: &Folders) -> Result<Converted, Conver
     let mut builds = Vec::new();
     for (id, mut value) in file.services {
         let place = ItemPlace::named("services", &id);
-        let is_resolved = IMAGE_KEYS.iter().all(|key| value.get_mut(key).is_none_or(unescape));
+        let unresolved = unescape_fields(&mut value);
         let mut service: ComposeService = read::item(&place, value)?;
-        let is_complete = is_resolved && !service.other.contains_key("extends");
+        let extends = service.other.remove("extends").filter(|_| service.build.is_some());
         for (key, _) in read::said(std::mem::take(&mut service.other)) {
-            if key != "extends" && !is_extension(&key) {
+            if !is_extension(&key) {
                 converted.dropped.add_not_about_images(&place, &key);
             }
         }
-        if !is_complete {
-            converted.dropped.add(&place, "", format!("the image is left out: {RESOLVE}"));
+        let Some(build) = service.build.take() else {
+            for (key, value) in [("image", &service.image), ("platform", &service.platform)] {
+                if value.is_some() {
+                    converted.dropped.add_not_about_images(&place, key);
+                }
+            }
+            continue;
+        };
+        if let Some(field) = extends.map(|_| "extends".to_owned()).or(unresolved) {
+            converted.dropped.add(&place, &field, format!("the image is left out: {RESOLVE}"));
             let (references, bases, image) = (Vec::new(), Vec::new(), None);
             builds.push(ForeignBuild { id, place, references, bases, image });
             continue;
         }
-        let build = match service.build.take() {
-            Some(Value::String(context)) => {
+        let build = match build {
+            Value::String(context) => {
                 ComposeBuild { context: Some(context), ..ComposeBuild::default() }
             }
-            Some(build) => read::item(place.field("build"), build)?,
-            None => {
-                suggest_mirror(&place, service.image.as_deref(), &mut converted);
-                continue;
-            }
+            build => read::item(place.field("build"), build)?,
         };
         builds.push(foreign_build((id, place), service, build, folders, &mut converted.dropped));
     }
@@ -123,6 +140,18 @@ pub(crate) fn convert(text: &str, folders: &Folders) -> Result<Converted, Conver
 
 fn is_extension(key: &str) -> bool {
     key.starts_with("x-")
+}
+
+/// Replaces `$$` by a dollar sign in the fields of a service that are read. Returns the first one that
+/// has a variable.
+fn unescape_fields(service: &mut Value) -> Option<String> {
+    let is_text = service.get("build").is_some_and(Value::is_string);
+    for field in READ_FIELDS.into_iter().chain(is_text.then_some("build")) {
+        if !service.pointer_mut(&format!("/{field}")).is_none_or(unescape) {
+            return Some(field.replace('/', "."));
+        }
+    }
+    None
 }
 
 /// Replaces `$$` by a dollar sign in all texts. Returns false if one of them has a variable.
@@ -136,15 +165,6 @@ fn unescape(value: &mut Value) -> bool {
         Value::Array(items) => items.iter_mut().all(unescape),
         Value::Object(keys) => keys.values_mut().all(unescape),
         Value::Null | Value::Bool(_) | Value::Number(_) => true,
-    }
-}
-
-/// Adds a comment with the mirror of a service that is not built.
-fn suggest_mirror(place: &ItemPlace, image: Option<&str>, converted: &mut Converted) {
-    converted.dropped.add_not_about_images(place, "image");
-    if let Some(source) = image.and_then(|image| image.parse::<SourceRef>().ok()) {
-        let suggestion = format!("- source: \"{source}\"   # {place} is not built: a mirror of it");
-        converted.draft.suggestions.push(suggestion);
     }
 }
 
@@ -168,24 +188,38 @@ fn foreign_build(
     let fields = BuildFields {
         context: build.context,
         dockerfile: build.dockerfile,
-        is_inline: build.dockerfile_inline.is_some(),
+        inline: build.dockerfile_inline.map(|_| "dockerfile_inline"),
         args: build.args,
         target: build.target,
         platforms,
+        platforms_field: "platforms",
     };
     let mut image = build::image(fields, folders, (&place_of_build, dropped));
     let mut bases = Vec::new();
-    for (alias, context) in build.additional_contexts.0.into_iter().chain(bake.contexts.0) {
-        let context = context.unwrap_or_default();
-        let id = context.strip_prefix("service:").or_else(|| context.strip_prefix("target:"));
+    let own = build.additional_contexts.0.into_iter();
+    let own = own.map(|context| ("build.additional_contexts", context));
+    let of_bake = bake.contexts.0.into_iter().map(|context| ("build.x-bake.contexts", context));
+    for (field, (alias, context)) in own.chain(of_bake) {
+        let id = match &context {
+            NamedValue::Text(text) => {
+                text.strip_prefix("service:").or_else(|| text.strip_prefix("target:"))
+            }
+            NamedValue::Missing | NamedValue::Unclear => None,
+        };
         if let Some(id) = id {
-            bases.push((alias, id.to_owned()));
+            bases.push(NamedContext { field, alias, id: id.to_owned() });
         } else if image.take().is_some() {
             let reason = "the image is left out: a named context is a service of this file, or a \
                           stage of the Dockerfile";
-            dropped.add(&place_of_build, &format!("additional_contexts.{alias}"), reason);
+            dropped.add(&place, &format!("{field}.{alias}"), reason);
         }
     }
-    let references = service.image.into_iter().chain(build.tags.0).chain(bake.tags.0).collect();
+    let fields = [
+        ("image", Vec::from_iter(service.image)),
+        ("build.tags", build.tags.0),
+        ("build.x-bake.tags", bake.tags.0),
+    ];
+    let of_field = |(field, texts): (_, Vec<String>)| texts.into_iter().map(move |it| (field, it));
+    let references = fields.into_iter().flat_map(of_field).collect();
     ForeignBuild { id, place, references, bases, image }
 }

@@ -1,18 +1,22 @@
 //! The manifest that a conversion writes: only the keys that a conversion needs. Pure.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
+use std::hash::Hash;
 
 use crate::base::input::InputKind;
 use crate::base::name::Platform;
+
+/// Reason to drop an image that would make the manifest larger than one that is read.
+pub(super) const FULL: &str = "the manifest is as large as it may be";
 
 /// A manifest.
 #[derive(Debug, Default)]
 pub(crate) struct Draft {
     /// Comments at its beginning.
     pub(super) comments: Vec<String>,
+    /// References under which all images are known outside.
+    pub(super) published_as: Vec<String>,
     pub(super) images: Vec<DraftImage>,
-    /// Comments at its end: entries that a person may want to add.
-    pub(super) suggestions: Vec<String>,
     /// Indexes of `images` by `name:tag`.
     by_key: HashMap<String, usize>,
     /// Size of the texts of all images.
@@ -30,27 +34,31 @@ pub(crate) struct DraftImage {
     pub(super) platforms: Vec<Platform>,
     pub(super) target: Option<String>,
     pub(super) args: Vec<(String, String)>,
-    pub(super) needs: Vec<String>,
-    pub(super) published_as: Vec<String>,
-    pub(super) groups: Vec<String>,
+    pub(super) needs: BTreeSet<String>,
+    pub(super) published_as: BTreeSet<String>,
+    pub(super) groups: BTreeSet<String>,
 }
 
 /// Origin of an image.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) enum DraftOrigin {
     /// A build from a folder. The Dockerfile is relative to it; `None` is the default.
     Context { path: String, dockerfile: Option<String> },
     /// A mirror of a reference.
     Source(String),
-    /// The images that a pattern finds, with the key of `discover` that has it: `glob` or `dockerfiles`.
-    Discover {
-        key: &'static str,
-        pattern: String,
-        dockerfile: Option<String>,
-        context: Option<String>,
-    },
-    /// The Harbor tasks in a folder.
-    Harbor { path: String, prefer_image: bool },
+    /// Images that are found in folders.
+    Discover(Discovery),
+}
+
+/// The pattern of `discover`, and what its images share.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub(crate) struct Discovery {
+    /// `glob`, `dockerfiles` or `harbor`.
+    pub(super) key: &'static str,
+    pub(super) pattern: String,
+    pub(super) exclude: Vec<String>,
+    pub(super) dockerfile: Option<String>,
+    pub(super) context: Option<String>,
 }
 
 impl DraftImage {
@@ -63,25 +71,34 @@ impl DraftImage {
             platforms: Vec::new(),
             target: None,
             args: Vec::new(),
-            needs: Vec::new(),
-            published_as: Vec::new(),
-            groups: Vec::new(),
+            needs: BTreeSet::new(),
+            published_as: BTreeSet::new(),
+            groups: BTreeSet::new(),
         }
     }
 
     /// Returns the approximate size of its texts in bytes.
     fn bytes(&self) -> u64 {
-        let args = self.args.iter().map(|(name, value)| name.len() + value.len());
-        let lists = [&self.comments, &self.needs, &self.published_as, &self.groups];
-        args.chain(lists.into_iter().flatten().map(String::len)).sum::<usize>() as u64
+        let origin = match &self.origin {
+            DraftOrigin::Context { path, dockerfile } => {
+                path.len() + dockerfile.as_ref().map_or(0, String::len)
+            }
+            DraftOrigin::Source(source) => source.len(),
+            DraftOrigin::Discover(Discovery { pattern, exclude, .. }) => {
+                pattern.len() + exclude.iter().map(|path| path.len() + 4).sum::<usize>()
+            }
+        };
+        let words = [&self.name, &self.tag, &self.target].into_iter().flatten();
+        let args = self.args.iter().flat_map(|(name, value)| [name, value]);
+        let lists = [&self.needs, &self.published_as, &self.groups].into_iter().flatten();
+        let texts = words.chain(args).chain(&self.comments).chain(lists);
+        // A text is followed by a line break and an indent, or by a comma.
+        texts.map(|text| text.len() + 4).sum::<usize>().saturating_add(origin) as u64
     }
 
-    /// Returns true if another entry would make the same image.
-    pub(super) fn has_content_of(&self, other: &Self) -> bool {
-        self.origin == other.origin
-            && self.platforms == other.platforms
-            && self.target == other.target
-            && self.args == other.args
+    /// Returns what the image is made of. Two entries with the same content make the same image.
+    pub(super) fn content(&self) -> impl Eq + Hash + '_ {
+        (&self.origin, &self.platforms, &self.target, &self.args)
     }
 }
 
@@ -91,13 +108,18 @@ impl Draft {
         self.images.len()
     }
 
+    /// True if the manifest would be larger than one that is read: an image with many tags is there
+    /// many times.
+    pub(super) fn is_full(&self) -> bool {
+        self.bytes > InputKind::Manifest.max_bytes()
+    }
+
     /// Adds an image with its `name:tag`, unless the same image is there already. Fails with the
-    /// reason if another image has this `name:tag`, or if the manifest would be larger than one that is
-    /// read: an image with many tags is there many times.
-    pub(super) fn add(&mut self, key: &str, image: DraftImage) -> Result<(), String> {
+    /// reason if another image has this `name:tag`, or if the manifest is full.
+    pub(super) fn add(&mut self, key: &str, mut image: DraftImage) -> Result<(), String> {
         self.bytes += image.bytes();
-        if self.bytes > InputKind::Manifest.max_bytes() {
-            return Err("the manifest is as large as it may be".to_owned());
+        if self.is_full() {
+            return Err(FULL.to_owned());
         }
         let Some(&index) = self.by_key.get(key) else {
             self.by_key.insert(key.to_owned(), self.images.len());
@@ -105,26 +127,13 @@ impl Draft {
             return Ok(());
         };
         let known = &mut self.images[index];
-        if !known.has_content_of(&image) {
+        if known.content() != image.content() {
             return Err(format!("another image is {key} too"));
         }
-        for (own, new) in [
-            (&mut known.groups, image.groups),
-            (&mut known.needs, image.needs),
-            (&mut known.published_as, image.published_as),
-        ] {
-            add_each_once(own, new);
-        }
+        known.groups.append(&mut image.groups);
+        known.needs.append(&mut image.needs);
+        known.published_as.append(&mut image.published_as);
         Ok(())
-    }
-}
-
-/// Adds texts to a list, except for those that it has.
-pub(super) fn add_each_once(list: &mut Vec<String>, texts: impl IntoIterator<Item = String>) {
-    for text in texts {
-        if !list.contains(&text) {
-            list.push(text);
-        }
     }
 }
 
@@ -135,13 +144,16 @@ mod tests {
     #[test]
     fn an_image_is_added_once() {
         let image = |source: &str, group: &str| DraftImage {
-            groups: vec![group.to_owned()],
+            groups: BTreeSet::from([group.to_owned()]),
             ..DraftImage::new(DraftOrigin::Source(source.to_owned()))
         };
         let mut draft = Draft::default();
         draft.add("a:1", image("x/a:1", "one")).unwrap();
         draft.add("a:1", image("x/a:1", "two")).unwrap();
-        assert_eq!((draft.len(), &draft.images[0].groups), (1, &vec!["one".into(), "two".into()]));
+        assert_eq!(
+            (draft.len(), &draft.images[0].groups),
+            (1, &BTreeSet::from(["one".into(), "two".into()]))
+        );
         let error = draft.add("a:1", image("y/a:1", "one")).unwrap_err();
         assert_eq!(error, "another image is a:1 too");
     }

@@ -17,6 +17,11 @@ impl ItemPlace {
         Self { pattern: format!("{list}.*"), place: format!("{list}.{name}") }
     }
 
+    /// Returns the place of a key of the file.
+    pub(super) fn key(name: &str) -> Self {
+        Self { pattern: "*".to_owned(), place: name.to_owned() }
+    }
+
     /// Returns the place of an item of a list, by its index: `sync[3]`.
     pub(super) fn indexed(list: &str, index: usize) -> Self {
         Self { pattern: format!("{list}[*]"), place: format!("{list}[{index}]") }

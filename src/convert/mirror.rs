@@ -38,6 +38,9 @@ fn entry(
     place: &ItemPlace,
     converted: &mut Converted,
 ) -> Result<(String, DraftImage), NameError> {
+    if has_password(mirror.source) {
+        return Err(NameError::new("it has a user or a password", "remove them"));
+    }
     let source: SourceRef = mirror.source.parse()?;
     let derived = source.destination(false)?;
     let mut image = DraftImage::new(DraftOrigin::Source(source.to_string()));
@@ -56,4 +59,9 @@ fn entry(
     image.name = Some(name.to_string()).filter(|_| name != derived.0);
     image.tag = Some(tag.to_string()).filter(|_| tag != derived.1);
     Ok((format!("{name}:{tag}"), image))
+}
+
+/// True for a reference with a user or a password before an `@`, which is never shown.
+pub(super) fn has_password(reference: &str) -> bool {
+    reference.split_once('@').is_some_and(|(_, digest)| !digest.starts_with("sha256:"))
 }

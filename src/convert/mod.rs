@@ -1,6 +1,6 @@
 //! Turns files of other tools into a manifest: one file per format ([`bake`], [`compose`], [`prime`],
-//! [`harbor`], [`regsync`], [`skopeo`]), and one writer of the result ([`yaml`]). Pure: the caller reads
-//! the files. [`proposal`] does the same for the Dockerfiles that `imgplan init` finds.
+//! [`regsync`], [`skopeo`]), and one writer of the result ([`yaml`]). [`proposal`] makes a
+//! manifest of the Dockerfiles of a folder instead. Pure: the caller reads the files.
 //!
 //! Each field of the input becomes a part of the manifest, or is listed as dropped. A field without
 //! which another image would result drops its image: an image is never built from something else than
@@ -13,16 +13,11 @@ pub(crate) mod compose;
 pub(crate) mod draft;
 pub(crate) mod dropped;
 pub(crate) mod folders;
-pub(crate) mod found;
-pub(crate) mod harbor;
 mod mirror;
-mod naming;
 pub(crate) mod prime;
 pub(crate) mod proposal;
 mod read;
-mod references;
 pub(crate) mod regsync;
-mod shape;
 pub(crate) mod skopeo;
 #[cfg(test)]
 mod tests;

@@ -1,4 +1,4 @@
-//! Converts the JSON lines of `prime images push-bulk` and `transfer-bulk`. Pure.
+//! Converts the JSON lines of `prime images push-bulk`. Pure.
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -7,7 +7,6 @@ use super::build::{self, BuildFields};
 use super::builds::{ForeignBuild, assemble};
 use super::dropped::ItemPlace;
 use super::folders::Folders;
-use super::mirror::{self, ForeignMirror};
 use super::read::{self, NamedValues, OtherKeys, Texts};
 use super::{ConvertError, Converted};
 
@@ -18,23 +17,22 @@ struct PrimeLine {
     context: Option<String>,
     /// Path of the Dockerfile, relative to the file.
     dockerfile: Option<String>,
-    source: Option<String>,
     #[serde(default)]
     platform: Texts,
     #[serde(flatten)]
     other: OtherKeys,
 }
 
-/// Converts JSON lines: a line with a `source` is a mirror, any other a build.
+/// Converts JSON lines, each of which is a build.
 ///
 /// # Errors
 ///
-/// Fails if a line is not JSON, or is one of `update-bulk`.
+/// Fails if a line is not JSON, or is one of `transfer-bulk` or `update-bulk`.
 pub(crate) fn convert(text: &str, folders: &Folders) -> Result<Converted, ConvertError> {
     let (mut converted, mut builds) = (Converted::default(), Vec::new());
     for (index, text) in text.lines().enumerate().filter(|(_, text)| !text.trim().is_empty()) {
         let place = ItemPlace::line(index + 1);
-        let value: Value = serde_json::from_str(text.trim()).map_err(|error| {
+        let value: Value = read::json(text.trim()).map_err(|error| {
             let help = "write one JSON object per line, as for `prime images push-bulk`";
             ConvertError::new(format!("{place} is not JSON: {error}"), help)
         })?;
@@ -43,32 +41,19 @@ pub(crate) fn convert(text: &str, folders: &Folders) -> Result<Converted, Conver
                         `visibility:` for the image, into the manifest";
             return Err(ConvertError::new(format!("{place} is one of update-bulk"), help));
         }
+        if value.get("source").is_some() {
+            let help = "a manifest reads such lines itself: write `- sources_from: <file>.jsonl` \
+                        under `images:`";
+            return Err(ConvertError::new(format!("{place} is one of transfer-bulk"), help));
+        }
         let line: PrimeLine = read::item(&place, value)?;
         for key in line.other.keys() {
             converted.dropped.add(&place, key, "prime has no such key");
         }
-        if line.source.is_some() {
-            add_mirror(&line, &place, &mut converted);
-        } else {
-            builds.extend(foreign_build(line, place, folders, &mut converted));
-        }
+        builds.extend(foreign_build(line, place, folders, &mut converted));
     }
     assemble(builds, &mut converted);
     Ok(converted)
-}
-
-fn add_mirror(line: &PrimeLine, place: &ItemPlace, converted: &mut Converted) {
-    for (key, value) in [("context", &line.context), ("dockerfile", &line.dockerfile)] {
-        if value.is_some() {
-            converted.dropped.add(place, key, "a mirror has none");
-        }
-    }
-    let platforms = (place, &mut converted.dropped);
-    let Some(platforms) = build::platforms(&line.platform.0, "platform", platforms) else { return };
-    let image = line.image.as_deref();
-    let destination = image.map(|image| image.rsplit_once(':').unwrap_or((image, "latest")));
-    let source = line.source.as_deref().unwrap_or_default();
-    mirror::add(ForeignMirror { source, destination, platforms }, place, converted);
 }
 
 fn foreign_build(
@@ -78,8 +63,7 @@ fn foreign_build(
     converted: &mut Converted,
 ) -> Option<ForeignBuild> {
     let (Some(image), Some(context)) = (line.image, line.context) else {
-        let reason =
-            "the line is left out: it has neither a `source`, nor an `image` and a `context`";
+        let reason = "the line is left out: it needs an `image` and a `context`";
         converted.dropped.add(&place, "", reason);
         return None;
     };
@@ -89,10 +73,11 @@ fn foreign_build(
         context: Some(context),
         dockerfile,
         platforms: line.platform.0,
+        platforms_field: "platform",
         args: NamedValues::default(),
         ..BuildFields::default()
     };
     let entry = build::image(fields, folders, (&place, &mut converted.dropped));
     let (id, bases) = (place.to_string(), Vec::new());
-    Some(ForeignBuild { id, place, references: vec![image], bases, image: entry })
+    Some(ForeignBuild { id, place, references: vec![("image", image)], bases, image: entry })
 }

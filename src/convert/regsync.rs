@@ -1,19 +1,21 @@
 //! Converts the configuration of regsync. Pure.
 
-use regex::RegexSet;
+use regex::RegexSetBuilder;
 use serde::Deserialize;
-use serde_json::Value;
 
 use super::build;
 use super::dropped::ItemPlace;
 use super::mirror::{self, ForeignMirror};
-use super::read::{self, OtherKeys, Texts};
+use super::read::{self, LiteralTexts, OtherKeys, Texts};
 use super::{ConvertError, Converted};
 use crate::base::name::{Platform, Tag};
 use crate::base::reference::RegistryRef;
 
 /// Reason to drop a pattern.
 const PATTERN: &str = "a pattern over tags: list the tags to mirror";
+
+/// Maximum size of the program of the patterns of a `deny`, in bytes.
+const MAX_DENY_BYTES: usize = 64 << 10;
 
 #[derive(Debug, Deserialize)]
 #[serde(expecting = "a mapping")]
@@ -23,7 +25,7 @@ struct RegsyncFile {
     #[serde(default)]
     defaults: Option<OtherKeys>,
     #[serde(default)]
-    sync: Option<Vec<Value>>,
+    sync: Option<Vec<RegsyncEntry>>,
     #[serde(flatten)]
     other: OtherKeys,
 }
@@ -58,9 +60,9 @@ struct RegsyncEntry {
 #[serde(expecting = "a mapping")]
 struct RegsyncTags {
     #[serde(default)]
-    allow: Texts,
+    allow: LiteralTexts,
     #[serde(default)]
-    deny: Texts,
+    deny: LiteralTexts,
     #[serde(flatten)]
     other: OtherKeys,
 }
@@ -75,7 +77,8 @@ pub(crate) fn convert(text: &str) -> Result<Converted, ConvertError> {
     let mut converted = Converted::default();
     converted.draft.comments.push(mirror::ONE_PLATFORM.to_owned());
     for (index, credentials) in file.creds.into_iter().flatten().enumerate() {
-        let host = credentials.registry.unwrap_or_default();
+        let host = credentials.registry.filter(|host| !mirror::has_password(host));
+        let host = host.as_deref().unwrap_or("its host");
         let reason = format!("no password is copied; the service pulls public images of {host}");
         converted.dropped.add(&ItemPlace::indexed("creds", index), "", reason);
     }
@@ -87,9 +90,8 @@ pub(crate) fn convert(text: &str) -> Result<Converted, ConvertError> {
             converted.dropped.add(&ItemPlace::once(&key), "", reason(&key));
         }
     }
-    for (index, value) in file.sync.into_iter().flatten().enumerate() {
+    for (index, entry) in file.sync.into_iter().flatten().enumerate() {
         let place = ItemPlace::indexed("sync", index);
-        let entry = read::item(&place, value)?;
         add_entry(entry, &place, &mut converted);
     }
     Ok(converted)
@@ -169,21 +171,27 @@ fn is_repository(source: &str) -> bool {
 
 /// Returns the tags that a selection lists by name and does not deny.
 fn listed_tags(tags: RegsyncTags, place: &ItemPlace, converted: &mut Converted) -> Vec<String> {
-    let mut other = read::said(tags.other).peekable();
-    if other.peek().is_some() {
-        // A tag that is listed may not be within a range.
-        other.for_each(|(key, _)| converted.dropped.add(place, &format!("tags.{key}"), PATTERN));
-        return Vec::new();
+    let others: Vec<String> = read::said(tags.other).map(|(key, _)| key).collect();
+    for key in &others {
+        converted.dropped.add(place, &format!("tags.{key}"), PATTERN);
     }
+    let denied = tags.deny.0.iter().map(|pattern| format!("^(?:{pattern})$"));
+    let denied = RegexSetBuilder::new(denied).size_limit(MAX_DENY_BYTES).build();
+    if denied.is_err() {
+        converted.dropped.add(place, "tags.deny", "an invalid expression, or too large a one");
+    }
+    let Some(denied) = denied.ok().filter(|_| others.is_empty()) else {
+        // Whether a listed tag is meant is not known.
+        for tag in &tags.allow.0 {
+            let reason = format!("the mirror is left out, as it may not be meant: {tag}");
+            converted.dropped.add(place, "tags.allow", reason);
+        }
+        return Vec::new();
+    };
     if tags.allow.0.is_empty() {
         converted.dropped.add(place, "tags", "all tags are meant: list those to mirror");
         return Vec::new();
     }
-    let denied = tags.deny.0.iter().map(|pattern| format!("^(?:{pattern})$"));
-    let Ok(denied) = RegexSet::new(denied) else {
-        converted.dropped.add(place, "tags.deny", PATTERN);
-        return Vec::new();
-    };
     let mut listed = Vec::new();
     for pattern in &tags.allow.0 {
         match literal(pattern) {

@@ -3,18 +3,18 @@
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::dropped::ItemPlace;
 use super::mirror::{self, ForeignMirror};
-use super::read::{self, OtherKeys, Texts};
+use super::read::{self, LiteralTexts, OtherKeys};
 use super::{ConvertError, Converted};
 
 #[derive(Debug, Deserialize)]
 #[serde(expecting = "a mapping")]
 struct SkopeoRegistry {
     #[serde(default)]
-    images: Option<BTreeMap<String, Option<Texts>>>,
+    images: Option<BTreeMap<String, LiteralTexts>>,
     #[serde(flatten)]
     other: OtherKeys,
 }
@@ -25,17 +25,21 @@ struct SkopeoRegistry {
 ///
 /// Fails if the text is not that YAML.
 pub(crate) fn convert(text: &str) -> Result<Converted, ConvertError> {
-    let registries: Map<String, Value> = read::yaml(text)?;
+    let registries: BTreeMap<String, SkopeoRegistry> = read::yaml(text)?;
     let mut converted = Converted::default();
     converted.draft.comments.push(mirror::ONE_PLATFORM.to_owned());
-    for (host, value) in registries {
-        let place = ItemPlace::named("registries", &host);
-        let registry: SkopeoRegistry = read::item(&place, value)?;
+    for (host, registry) in registries {
+        if mirror::has_password(&host) {
+            let reason = "its mirrors are left out: it has a user or a password";
+            converted.dropped.add(&ItemPlace::once("a registry"), "", reason);
+            continue;
+        }
+        let place = ItemPlace::key(&host);
         for (key, value) in read::said(registry.other) {
             drop_key(&place, &host, (&key, &value), &mut converted);
         }
         for (repository, tags) in registry.images.unwrap_or_default() {
-            let tags = tags.unwrap_or_default().0;
+            let LiteralTexts(tags) = tags;
             let place = place.field("images").field(&repository);
             if tags.is_empty() {
                 let reason = "all tags are meant: list those to mirror";

@@ -16,11 +16,14 @@ const RESERVED_WORDS: [&str; 9] = ["y", "n", "yes", "no", "on", "off", "true", "
 pub(crate) fn write(draft: &Draft, origin: &str) -> String {
     let mut text = format!("{SCHEMA_LINE}\n");
     comments(&mut text, "", std::iter::once(origin).chain(draft.comments.iter().map(|it| &**it)));
-    text.push_str("version: 1\n\nimages:\n");
+    text.push_str("version: 1\n\n");
+    if !draft.published_as.is_empty() {
+        let _ = writeln!(text, "defaults:\n  published_as: {}\n", sequence(&draft.published_as));
+    }
+    text.push_str("images:\n");
     for image in &draft.images {
         write_image(&mut text, image);
     }
-    comments(&mut text, "  ", draft.suggestions.iter().map(|it| &**it));
     text
 }
 
@@ -44,22 +47,17 @@ fn write_image(text: &mut String, image: &DraftImage) {
             entry.optional("dockerfile", dockerfile.as_deref());
         }
         DraftOrigin::Source(source) => entry.optional("source", Some(source)),
-        DraftOrigin::Discover { key, pattern, dockerfile, context } => {
+        DraftOrigin::Discover(found) => {
             entry.line("discover:");
-            entry.line(&format!("  {key}: {}", scalar(pattern)));
-            entry.optional("dockerfile", dockerfile.as_deref());
-            entry.optional("context", context.as_deref());
-        }
-        DraftOrigin::Harbor { path, prefer_image } => {
-            entry.line("discover:");
-            entry.line(&format!("  harbor: {}", scalar(path)));
-            if *prefer_image {
-                entry.line("  prefer: image");
+            entry.line(&format!("  {}: {}", found.key, scalar(&found.pattern)));
+            if !found.exclude.is_empty() {
+                entry.line(&format!("  exclude: {}", sequence(&found.exclude)));
             }
+            entry.optional("context", found.context.as_deref());
+            entry.optional("dockerfile", found.dockerfile.as_deref());
         }
     }
-    let platforms: Vec<&str> = image.platforms.iter().map(|platform| platform.as_str()).collect();
-    entry.list("platforms", &platforms);
+    entry.list("platforms", image.platforms.iter().map(|platform| platform.as_str()));
     entry.optional("target", image.target.as_deref());
     if !image.args.is_empty() {
         entry.line("args:");
@@ -92,15 +90,17 @@ impl EntryText<'_> {
         }
     }
 
-    fn list<T: AsRef<str>>(&mut self, key: &str, items: &[T]) {
-        if !items.is_empty() {
-            self.line(&format!("{key}: {}", list(items)));
+    fn list<T: AsRef<str>>(&mut self, key: &str, items: impl IntoIterator<Item = T>) {
+        let mut items = items.into_iter().peekable();
+        if items.peek().is_some() {
+            self.line(&format!("{key}: {}", sequence(items)));
         }
     }
 }
 
-fn list<T: AsRef<str>>(items: &[T]) -> String {
-    let items: Vec<String> = items.iter().map(|item| scalar(item.as_ref())).collect();
+/// Returns literal texts as a YAML sequence.
+fn sequence<T: AsRef<str>>(items: impl IntoIterator<Item = T>) -> String {
+    let items: Vec<String> = items.into_iter().map(|item| scalar(item.as_ref())).collect();
     format!("[{}]", items.join(", "))
 }
 
@@ -148,6 +148,7 @@ mod tests {
 
     use super::*;
     use crate::base::name::Platform;
+    use crate::convert::draft::Discovery;
 
     #[test]
     fn only_texts_that_every_reader_takes_for_texts_are_plain() {
@@ -183,7 +184,8 @@ mod tests {
 
     #[test]
     fn every_key_is_written() {
-        let texts = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
+        let texts =
+            |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
         let build = DraftImage {
             comments: texts(&["two\nlines"]),
             name: Some("api".to_owned()),
@@ -191,9 +193,9 @@ mod tests {
             platforms: Platform::ALL.to_vec(),
             target: Some("run".to_owned()),
             args: vec![("ON".to_owned(), "a$b".to_owned())],
-            needs: texts(&["base:v1"]),
-            published_as: texts(&["quay.io/o/api"]),
-            groups: texts(&["default", "no"]),
+            needs: texts(&["base:v1"]).into_iter().collect(),
+            published_as: texts(&["quay.io/o/api"]).into_iter().collect(),
+            groups: texts(&["default", "no"]).into_iter().collect(),
             ..DraftImage::new(DraftOrigin::Context {
                 path: "../api".to_owned(),
                 dockerfile: Some("x.Dockerfile".to_owned()),
@@ -201,17 +203,17 @@ mod tests {
         };
         let mut draft = Draft::default();
         draft.comments = texts(&["more"]);
-        draft.suggestions = texts(&["- source: a"]);
+        draft.published_as = texts(&["quay.io/o/{name}"]);
         let images = [
             build,
             DraftImage::new(DraftOrigin::Source("redis:7".to_owned())),
-            DraftImage::new(DraftOrigin::Harbor { path: "tasks".to_owned(), prefer_image: true }),
-            DraftImage::new(DraftOrigin::Discover {
+            DraftImage::new(DraftOrigin::Discover(Discovery {
                 key: "glob",
                 pattern: "services/*".to_owned(),
+                exclude: texts(&["services/old", "services/a b"]),
                 dockerfile: Some("Containerfile".to_owned()),
                 context: Some(".".to_owned()),
-            }),
+            })),
         ];
         for (index, image) in images.into_iter().enumerate() {
             draft.add(&index.to_string(), image).unwrap();
@@ -221,6 +223,9 @@ mod tests {
         # from x
         # more
         version: 1
+
+        defaults:
+          published_as: ["quay.io/o/{name}"]
 
         images:
           # two\nlines
@@ -237,13 +242,10 @@ mod tests {
             groups: [default, "no"]
           - source: "redis:7"
           - discover:
-              harbor: tasks
-              prefer: image
-          - discover:
               glob: "services/*"
-            dockerfile: Containerfile
+              exclude: [services/old, "services/a b"]
             context: "."
-          # - source: a
+            dockerfile: Containerfile
         "#);
     }
 

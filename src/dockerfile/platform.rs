@@ -28,6 +28,17 @@ pub enum ReferencePlatform {
 }
 
 impl ReferencePlatform {
+    /// Returns the platform that a Dockerfile means, on a builder whose own platform is `builder`. `None`
+    /// for one that the service does not build for.
+    pub fn on_builder(&self, unit: Platform, builder: Platform) -> Option<Platform> {
+        match self {
+            Self::Unit => Some(unit),
+            Self::Fixed(platform) => Some(*platform),
+            Self::Builder => Some(builder),
+            Self::Other(_) => None,
+        }
+    }
+
     /// Parses the expanded value of `--platform` by the rules of containerd's `platforms.Parse`:
     /// an architecture has several names, their case is ignored, and `linux` alone is the
     /// platform of the builder.

@@ -258,8 +258,8 @@ impl BaseFinder<'_, '_> {
                 None => return Ok(None),
             },
             [image] => image,
-            // As in Docker, a name without a tag means `latest`.
-            _ => match candidates.iter().find(is_latest).or(only(&candidates, needs)) {
+            // Without `needs`, a name means `latest`, as in Docker.
+            _ => match only(&candidates, needs).or_else(|| candidates.iter().find(is_latest)) {
                 Some(&image) => image,
                 None => return Err(self.ambiguous(reference, &candidates)),
             },

@@ -4,9 +4,9 @@
 use std::collections::HashMap;
 
 use super::image::{ImageContent, ResolvedImage};
-use super::official_images::is_official;
 use super::workspace::Unit;
 use crate::base::name::Tag;
+use crate::base::official_images::is_official;
 use crate::base::reference::RegistryRef;
 
 /// Index of the references that mean images of the manifest.

@@ -26,7 +26,8 @@ pub(crate) struct LocalSettings {
     /// Maximum memory of a build, as `--memory`.
     #[schemars(extend("default" = "2GiB"))]
     pub memory: Option<SizeSetting>,
-    /// Maximum number of builds at the same time, as `--slots`. The default is one for each core.
+    /// Maximum number of builds at the same time, as `--slots`. The default is one for each core, and 8
+    /// with `buildx`.
     #[schemars(range(min = 1, max = 1000))]
     pub slots: Option<Spanned<u32>>,
     /// Maximum time of a build, as `--build-timeout`.
@@ -40,13 +41,14 @@ scalar!(
         let kind = EngineKind::ALL.into_iter().find(|kind| kind.as_str() == text);
         kind.ok_or_else(|| {
             let message = format!("`{}` is not an engine", text.escape_debug());
-            NameError::new(message, "write check, buildah or auto")
+            NameError::new(message, "write check, buildah, buildx or auto")
         })
     }),
     {
         "anyOf": [
             { "const": "check", "description": "Check builds, and build nothing." },
             { "const": "buildah", "description": "Build with Buildah and runc." },
+            { "const": "buildx", "description": "Build with a builder of docker buildx." },
             { "const": "auto", "description": "Buildah if it works here, else check." },
             { "type": "string", "pattern": r"\$", "description": "From a variable." },
         ]

@@ -10,6 +10,7 @@ use serde_saphyr::{Location, Spanned};
 
 use super::syntax;
 use crate::base::span::{Problem, Span};
+use crate::base::yaml_budget::yaml_budget;
 
 /// A YAML value with its span.
 #[derive(Debug, Clone)]
@@ -101,20 +102,12 @@ pub(crate) fn remove_extensions(root: &mut YamlNode) {
 /// Parses one YAML document. `start` is the offset of the text in its
 /// [`SourceMap`](crate::base::span::SourceMap). Fails with one problem if the text is not YAML.
 pub(crate) fn parse(text: &str, start: usize) -> Result<YamlNode, Problem> {
-    // The default limits reject large manifests (10,000 images that share one anchor). These
-    // still reject a "billion laughs" document, because expanded aliases count as events.
     let options = serde_saphyr::options! {
         with_snippet: false,
         strict_booleans: true,
         // `.inf` and `.nan` are numbers too; the decoder says what to write instead.
         non_finite_float_policy: serde_saphyr::NonFiniteFloatPolicy::PassThrough,
-        budget: serde_saphyr::budget! {
-            max_nodes: 5_000_000,
-            max_events: 10_000_000,
-            max_merge_keys: 200_000,
-            max_aliases: 200_000,
-            enforce_alias_anchor_ratio: false,
-        },
+        budget: yaml_budget(),
     };
     match serde_saphyr::from_str_with_options::<RawNode>(text, options) {
         Ok(raw) => Ok(raw.into_node(text, start)),

@@ -25,6 +25,11 @@ struct HelperOutput {
     secret: String,
 }
 
+/// Returns the file name of a helper.
+pub(super) fn program(name: &str) -> String {
+    format!("docker-credential-{name}")
+}
+
 /// Returns the credential that a helper has for a server. `None` if it has none.
 ///
 /// # Errors
@@ -36,7 +41,7 @@ pub(super) async fn get(
     name: &str,
     server: &str,
 ) -> Result<Option<Credential>, String> {
-    let program = format!("docker-credential-{name}");
+    let program = program(name);
     let Some(file) = find(path, &program) else {
         return Err(format!("{program} (from Docker's configuration) is not in PATH"));
     };

@@ -51,6 +51,8 @@ impl Credentials {
 #[derive(Debug, Clone, Default)]
 pub(super) struct CredentialLookup {
     pub(super) credential: Option<Credential>,
+    /// The file or the program that has the credential.
+    pub(super) source: Option<String>,
     /// A problem (of a file or a helper) that may be the reason why no credential was found.
     pub(super) problem: Option<String>,
 }
@@ -67,7 +69,8 @@ pub(super) struct Keyring {
 
 #[derive(Default)]
 struct FoundCredentials {
-    configs: OnceCell<Vec<Result<DockerConfig, String>>>,
+    /// The files with their paths.
+    configs: OnceCell<Vec<Result<(PathBuf, DockerConfig), String>>>,
     /// Results of helpers, by the names of helper and server.
     helper_results: Mutex<HashMap<(String, String), HelperCell>>,
 }
@@ -96,28 +99,31 @@ impl Keyring {
         let configs = found.configs.get_or_init(|| self.read_configs()).await;
         let mut lookup = CredentialLookup::default();
         for config in configs {
-            let config = match config {
-                Ok(config) => config,
+            let (path, config) = match config {
+                Ok((path, config)) => (path, config),
                 Err(problem) => {
                     lookup.problem.get_or_insert_with(|| problem.clone());
                     continue;
                 }
             };
             for source in config.find(image.registry(), image.repository()) {
-                let credential = match source {
-                    CredentialSource::Stored(credential) => Some(credential.clone()),
+                let (credential, source) = match source {
+                    CredentialSource::Stored(credential) => {
+                        (Some(credential.clone()), path.display().to_string())
+                    }
                     CredentialSource::Helper { name, server } => {
-                        match self.run_helper(&found, name, server).await {
+                        let credential = match self.run_helper(&found, name, server).await {
                             Ok(credential) => credential,
                             Err(problem) => {
                                 lookup.problem.get_or_insert(problem);
                                 None
                             }
-                        }
+                        };
+                        (credential, credential_helper::program(name))
                     }
                 };
                 if credential.is_some() {
-                    return CredentialLookup { credential, problem: None };
+                    return CredentialLookup { credential, source: Some(source), problem: None };
                 }
             }
         }
@@ -136,7 +142,7 @@ impl Keyring {
         cell.get_or_init(run).await.clone()
     }
 
-    async fn read_configs(&self) -> Vec<Result<DockerConfig, String>> {
+    async fn read_configs(&self) -> Vec<Result<(PathBuf, DockerConfig), String>> {
         let mut configs = Vec::new();
         for path in &self.locations.files {
             let text = match read_config(path).await {
@@ -147,7 +153,7 @@ impl Keyring {
                     continue;
                 }
             };
-            let config = DockerConfig::parse(&text);
+            let config = DockerConfig::parse(&text).map(|config| (path.clone(), config));
             configs.push(config.map_err(|problem| format!("{} {problem}", path.display())));
         }
         configs

@@ -12,6 +12,7 @@ use futures::stream::FuturesUnordered;
 use reqwest::Method;
 use serde::{Deserialize, Serialize};
 
+use super::content::ManifestContent;
 use super::credentials::Credentials;
 use super::error::{self, RegistryError, RegistryErrorKind, RegistryFailure};
 use super::header;
@@ -159,6 +160,19 @@ impl Registries {
         indices.into_iter().filter_map(|index| results[index].clone()).collect()
     }
 
+    /// Returns the file or the program that has the user's credential for a reference; `None` if nothing
+    /// has. Sends nothing to the registry.
+    ///
+    /// # Errors
+    ///
+    /// Fails with the problem of a file or a program for which there is no credential.
+    pub async fn credential_source(
+        &self,
+        reference: &RegistryRef,
+    ) -> Result<Option<String>, String> {
+        self.session.credential_source(reference).await
+    }
+
     async fn resolve(
         &self,
         reference: &RegistryRef,
@@ -244,6 +258,30 @@ impl Registries {
         let unsupported = name.into_iter().filter(|_| platform.is_none());
         check_platforms(unsupported).map_err(|failure| failure.with_reference(reference))?;
         Ok(platform)
+    }
+
+    /// Returns the size of an image, its configuration and layers together, in bytes. `None` for an index.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the registry does not have the manifest.
+    pub async fn image_size(
+        &self,
+        reference: &RegistryRef,
+        manifest_digest: OciDigest,
+        observer: ObserverRef<'_>,
+    ) -> Result<Option<u64>, RegistryError> {
+        let name = manifest_digest.to_string();
+        let session = &self.session;
+        let manifest =
+            session.raw_manifest(reference, &name, Some(manifest_digest), observer).await;
+        let manifest = manifest.map_err(|failure| failure.with_reference(reference))?;
+        Ok(match manifest.parsed.content {
+            ManifestContent::Image(blobs) => {
+                Some(blobs.iter().fold(0, |sum: u64, blob| sum.saturating_add(blob.size)))
+            }
+            ManifestContent::Index(_) => None,
+        })
     }
 
     async fn pinned_manifest(

@@ -325,6 +325,16 @@ impl RegistrySession {
         Ok(RequestAuth { authorization, token: None, is_new: true })
     }
 
+    /// Returns the file or the program that has the user's credential for an image, which is sent if the
+    /// registry requires one. Fails with the problem for which there is none.
+    pub(super) async fn credential_source(
+        &self,
+        image: &RegistryRef,
+    ) -> Result<Option<String>, String> {
+        let CredentialLookup { source, problem, .. } = self.keyring.find(image).await;
+        problem.map_or(Ok(source), Err)
+    }
+
     /// Returns the credential for a server. It is sent to the registry that the user named, and to no
     /// other one.
     async fn credential_for(&self, server: &RegistryServer<'_>) -> CredentialLookup {
@@ -336,7 +346,7 @@ impl RegistrySession {
             server.image.registry(),
             server.name()
         );
-        CredentialLookup { credential: None, problem: Some(problem) }
+        CredentialLookup { problem: Some(problem), ..CredentialLookup::default() }
     }
 }
 

@@ -1,8 +1,10 @@
 //! Reporters: turn plans, run events and summaries into text ([`human`]) or JSON lines ([`json`]).
-//! [`why`] explains single targets, [`status`] lists the builds in progress, and [`graph`] draws the
-//! dependencies. Reporters write to the streams that they are given, as [`ReportOptions`] says.
+//! [`why`] explains single targets, [`status`] lists the builds in progress, [`graph`] draws the
+//! dependencies, and [`checks`] shows the checks of a machine. Reporters write to the streams that they
+//! are given, as [`ReportOptions`] says.
 
 mod base_paths;
+pub(crate) mod checks;
 mod cost;
 mod fit;
 pub(crate) mod graph;

@@ -6,8 +6,12 @@ use tokio::time::Instant;
 
 use crate::api::client::BUILDS_PER_PAGE;
 
-/// Requests that may be sent without delay, so that the end of a build of a few seconds is seen soon.
-const BURST_REQUESTS: f64 = 8.0;
+/// Requests that may be sent without delay, so that the end of a build of a few seconds is seen soon: a
+/// twelfth of the default limit.
+const BURST_REQUESTS: f64 = 24.0;
+
+/// Maximum number of requests that a poll waits for. A larger one goes into debt.
+const MAX_COST: f64 = 8.0;
 
 /// Long-term poll requests per second, if one page of the listing shows all pending builds.
 const POLLS_PER_SECOND: f64 = 0.8;
@@ -21,7 +25,7 @@ const MAX_DELAY: Duration = Duration::from_secs(60);
 
 /// Maximum debt, in requests: what [`MAX_DELAY`] pays back. A larger debt would outlast the builds
 /// that caused it, and delay the polls of the remaining ones.
-const MAX_DEBT: f64 = MAX_POLLS_PER_SECOND * 60.0 - BURST_REQUESTS;
+const MAX_DEBT: f64 = MAX_POLLS_PER_SECOND * 60.0 - MAX_COST;
 
 /// A token bucket of poll requests.
 #[derive(Debug)]
@@ -84,8 +88,7 @@ impl Pace {
 /// Returns the minimum number of requests for a poll of so many builds.
 fn cost(pending: usize) -> f64 {
     let pages = (pending as u64).div_ceil(BUILDS_PER_PAGE);
-    // The bucket never holds more than that.
-    f64::from(u32::try_from(pages).unwrap_or(u32::MAX)).clamp(1.0, BURST_REQUESTS)
+    f64::from(u32::try_from(pages).unwrap_or(u32::MAX)).clamp(1.0, MAX_COST)
 }
 
 /// Returns the delay between two polls of builds of this age: a sixteenth of the age, from a quarter
@@ -124,7 +127,8 @@ mod tests {
     fn polls_are_frequent_at_first_and_rare_later() {
         let (times, _) = polls(1, 600);
         let next_after = |secs: f64| times.iter().find(|time| **time >= secs).unwrap() - secs;
-        assert!(next_after(2.0) <= 0.5, "a build of two seconds: {times:?}");
+        assert!(next_after(2.0) <= 0.25, "a build of two seconds: {times:?}");
+        assert!(next_after(5.0) <= 0.4, "one of five: {times:?}");
         assert!(next_after(20.0) <= 1.5, "one of twenty: {times:?}");
         assert!(next_after(400.0) <= 5.0, "one of many minutes: {times:?}");
         assert!(times.len() < 200);
@@ -144,7 +148,7 @@ mod tests {
             |times: &[f64]| times.windows(2).map(|two| two[1] - two[0]).fold(0.0, f64::max);
         for (builds, each, wait) in [(4, 5, 5.0), (64, 65, 27.0), (500, 501, 60.0)] {
             let (times, requests) = polls_of(builds, each, 600);
-            assert!(times[0] < 1.0 && longest(&times) <= wait, "{builds}: {times:?}");
+            assert!(times[0] < 1.0 && longest(&times) <= wait + 0.001, "{builds}: {times:?}");
             let within = (600.0 * MAX_POLLS_PER_SECOND + 60.0).max(f64::from(each) * 11.0);
             assert!(f64::from(requests) <= within, "{builds}: {requests}");
         }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use axum::http::{HeaderMap, header};
 use regex::Regex;
-use tokio::sync::watch;
+use tokio::sync::{broadcast, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -25,10 +25,27 @@ use super::registry_images::RegistryImages;
 use super::store::ServerStore;
 use super::traffic::{RateLimitKey, Traffic};
 use crate::base::file::AtPath;
+use crate::base::name::BuildId;
 use crate::base::work_dir::{FileMode, WorkDir, WorkName};
 
 /// The URL of a server without a network address. No resolver knows the name.
 const IN_PROCESS: &str = "http://in-process";
+
+/// Maximum number of ended builds that have not been reported yet. The oldest are dropped.
+const MAX_ENDED: usize = 1024;
+
+/// A build that has ended.
+#[derive(Debug, Clone)]
+pub struct EndedBuild {
+    /// Name and tag of the image.
+    pub image: String,
+    /// ID of the build.
+    pub id: BuildId,
+    /// Time from the start of the build.
+    pub time: Duration,
+    /// Reason of a failure; may have several lines.
+    pub error: Option<String>,
+}
 
 /// The state that all requests and builds share.
 pub(super) struct App {
@@ -58,6 +75,8 @@ pub(super) struct App {
     pub(super) syncing: Arc<tokio::sync::Mutex<()>>,
     /// The reason for which the state cannot be stored at present.
     pub(super) problem: watch::Sender<Option<String>>,
+    /// Tells of each build that has ended.
+    pub(super) ended: broadcast::Sender<EndedBuild>,
     traffic: Mutex<Traffic>,
     pub(super) running: watch::Sender<usize>,
     pub(super) tasks: TaskTracker,
@@ -108,13 +127,14 @@ impl App {
             upload_ttl: config.upload_ttl,
             max_upload: config.max_upload,
             uploads: folder.create_child(&WorkName::UPLOADS, FileMode::Private)?,
-            logs: BuildLogs::open(&folder)?,
+            logs: BuildLogs::open(&folder, config.origin)?,
             tokens: RunningTokens::default(),
             syncs: config.sync && temp.is_none(),
             _temp: temp,
             store: Mutex::new(store),
             syncing: Arc::default(),
             problem: watch::Sender::new(None),
+            ended: broadcast::Sender::new(MAX_ENDED),
             traffic: Mutex::new(Traffic::new(&config.limits, faults, config.api)),
             running: watch::Sender::new(0),
             tasks: TaskTracker::new(),

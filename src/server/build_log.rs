@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::time::Instant;
 
+use super::config::StateOrigin;
 use super::engine::LogSink;
 use super::log_layout::{LENGTH_BYTES, MAX_FILE_BYTES, has_length, left_out, places};
 use crate::base::file::{AtPath, PathError};
@@ -129,6 +130,8 @@ impl LogWriter {
 /// The logs of all builds.
 pub(super) struct BuildLogs {
     dir: WorkDir,
+    /// Flags of the command that prints a log, with a space before each.
+    flags: &'static str,
     running: Mutex<HashMap<BuildId, Arc<BuildLog>>>,
 }
 
@@ -142,9 +145,13 @@ pub(super) struct OpenBuildLog<'a> {
 
 impl BuildLogs {
     /// Opens the logs in a subfolder of `parent`. Fails if it cannot be created.
-    pub(super) fn open(parent: &WorkDir) -> Result<Self, PathError> {
+    pub(super) fn open(parent: &WorkDir, origin: StateOrigin) -> Result<Self, PathError> {
         let dir = parent.create_child(&WorkName::LOGS, FileMode::Private)?;
-        Ok(Self { dir, running: Mutex::default() })
+        let flags = match origin {
+            StateOrigin::Operator => "",
+            StateOrigin::Checkout => " --local",
+        };
+        Ok(Self { dir, flags, running: Mutex::default() })
     }
 
     /// Begins the log of a build. Its file is created with the first line.
@@ -209,7 +216,8 @@ impl OpenBuildLog<'_> {
             }
         }
         result.map_err(|message| {
-            let hint = format!("`imgplan logs {}` shows the whole log", self.id);
+            let Self { logs, id, .. } = self;
+            let hint = format!("`imgplan logs {id}{}` shows the whole log", logs.flags);
             if message.contains('\n') { format!("{message}\n{hint}") } else { message }
         })
     }
@@ -319,7 +327,9 @@ mod tests {
 
     fn logs() -> (tempfile::TempDir, BuildLogs, BuildId) {
         let dir = tempfile::tempdir().unwrap();
-        let logs = BuildLogs::open(&WorkDir::create_private(dir.path()).unwrap()).unwrap();
+        let logs =
+            BuildLogs::open(&WorkDir::create_private(dir.path()).unwrap(), StateOrigin::Operator)
+                .unwrap();
         (dir, logs, BuildId::new("b-1").unwrap())
     }
 

@@ -9,7 +9,7 @@ use regex::Regex;
 
 use super::engine::config::EngineConfig;
 use super::fault::Fault;
-use super::registry_config::ServerRegistryConfig;
+use super::registry_client::ServerRegistryConfig;
 use crate::base::limit::ClassLimit;
 use crate::base::name::NameError;
 use crate::base::secret::ApiKey;

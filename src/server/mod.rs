@@ -11,7 +11,7 @@
 //! request ─► routes (log, token, limits) ─► inject (faults) ─► initiate │ builds │ images │ update │ account │ upload
 //!                                                                 │            ▲
 //!                                    store (state + its files) ◄──┴─ worker ───┘  a task for each running build
-//!                                                                      ├► engine (check or buildah)
+//!                                                                      ├► engine (check, buildah, buildx)
 //!                                                                      └► mirror (copies to the registry)
 //! ```
 
@@ -45,7 +45,7 @@ mod model;
 mod observe;
 mod order;
 mod page;
-pub(crate) mod registry_config;
+pub(crate) mod registry_client;
 mod registry_images;
 mod routes;
 mod source;
@@ -64,23 +64,25 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::{broadcast, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::DropGuard;
 
+pub(crate) use self::app::EndedBuild;
 use self::app::{App, url_of};
 pub(crate) use self::build_log::stored_log;
 pub(crate) use self::config::{ApiVersion, BulkShape, DockerHub, ServerConfig, StateOrigin};
 use self::connections::BoundedListener;
 pub(crate) use self::disk::running;
 pub(crate) use self::engine::Capabilities;
+pub(crate) use self::engine::choose::check_installed;
 use self::engine::choose::{self, OwnRegistry, StartedEngine};
 pub(crate) use self::engine::config::{
     BuildNetwork, EngineConfig, EngineKind, PushRegistry, RegistryTrust,
 };
 pub(crate) use self::error::ServerError;
 pub(crate) use self::fault::{Fault, check_faults};
-pub(crate) use self::registry_config::ServerRegistryConfig;
+pub(crate) use self::registry_client::ServerRegistryConfig;
 pub(crate) use self::state_folder::new_token;
 use self::store::ServerStore;
 
@@ -195,6 +197,11 @@ impl Server {
     /// Returns the abilities of the server's engine.
     pub fn capabilities(&self) -> &Capabilities {
         self.app.engine.capabilities()
+    }
+
+    /// Returns the builds that end from now on.
+    pub fn ended_builds(&self) -> broadcast::Receiver<EndedBuild> {
+        self.app.ended.subscribe()
     }
 
     /// Returns the reason for which the state cannot be stored at present, as it changes. Requests that

@@ -6,38 +6,25 @@
 //! recorded yet.
 
 use std::collections::HashMap;
-use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
-use std::time::Duration;
 
 use tokio::sync::{
     OwnedMutexGuard, OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock, Semaphore,
     SemaphorePermit,
 };
 
-use super::engine::config::{PushRegistry, RegistryTrust};
 use super::error::ServerError;
 use super::location::Location;
 use super::model::StoredContent;
-use super::registry_config::ServerRegistryConfig;
-use crate::base::input::{self, InputKind};
-use crate::base::limit::Limit;
+use super::registry_client::{ServerRegistryConfig, other_registries, own_registry, reason};
 use crate::base::name::Platform;
 use crate::base::reference::{OciDigest, RegistryRef};
 use crate::base::safe_text::escaped;
-use crate::registry::{
-    CopiedImage, Credentials, ImageCopier, Registries, RegistryConfig, RegistryError,
-    RegistryProtocol, TagRemoval,
-};
+use crate::registry::error::RegistryErrorKind;
+use crate::registry::{CopiedImage, ImageCopier, Registries, TagRemoval};
 
 /// Maximum number of images that are copied at the same time; the others wait.
 const MAX_COPIES: usize = 8;
-
-/// Rate limit of the server's own registry: none, in effect.
-const OWN_LIMIT: Limit = Limit { count: 10_000, window: Duration::from_secs(10) };
-
-/// Maximum number of concurrent requests to the server's own registry.
-const OWN_CONCURRENCY: usize = 32;
 
 /// Number of locks at which those without a holder are dropped.
 const MAX_IDLE_LOCKS: usize = 1000;
@@ -94,35 +81,10 @@ impl RegistryImages {
     ///
     /// Fails if the host is invalid, if a file cannot be read, or if TLS cannot be set up.
     pub(super) fn open(config: &ServerRegistryConfig) -> Result<Self, ServerError> {
-        let PushRegistry { address, auth, trust } = &config.registry;
-        let host = host(address)?;
-        let (protocol, ca_file) = match trust {
-            RegistryTrust::System => (RegistryProtocol::Https, None),
-            RegistryTrust::Ca(file) => (RegistryProtocol::Https, Some(file)),
-            RegistryTrust::PlainHttp => (RegistryProtocol::Http, None),
-        };
-        let path = std::env::var_os("PATH").unwrap_or_default();
-        let credentials = Credentials::from_files(auth.iter().cloned().collect(), path);
-        let own = RegistryConfig {
-            credentials,
-            limit: OWN_LIMIT,
-            concurrency: OWN_CONCURRENCY,
-            protocol,
-            authorities: ca_file.map(|file| authorities(file)).transpose()?.unwrap_or_default(),
-            ..RegistryConfig::default()
-        };
-        let upstream =
-            RegistryConfig { credentials: config.upstream.clone(), ..RegistryConfig::default() };
-        let connect = |config| {
-            Registries::new(config).map_err(|error| ServerError::Registry {
-                message: error.message,
-                help: "check --registry-ca and the CA certificates of the system".to_owned(),
-            })
-        };
         Ok(Self {
-            host,
-            copier: ImageCopier::new(connect(own)?),
-            upstream: connect(upstream)?,
+            host: host(&config.registry.address)?,
+            copier: ImageCopier::new(own_registry(&config.registry)?),
+            upstream: other_registries(config.upstream.clone())?,
             copies: Semaphore::new(MAX_COPIES),
             repositories: NamedLocks::default(),
             tags: NamedLocks::default(),
@@ -196,6 +158,23 @@ impl RegistryImages {
         self.publish(&copied).await.map(|_| ())
     }
 
+    /// Returns the digest that the tag of a location has; `None` if there is no such tag.
+    ///
+    /// # Errors
+    ///
+    /// Fails with a reason, as [`RegistryImages::copy`] does.
+    pub(super) async fn tagged(&self, location: &Location) -> Result<Option<OciDigest>, String> {
+        // A registry cannot have what it has no name for, such as a team with upper case.
+        let Ok(reference) = self.reference(location) else { return Ok(None) };
+        let lookups = self.copier.destination().resolve_all(&[(reference, None)], &|_| ()).await;
+        match lookups.into_iter().next() {
+            Some(Ok(found)) => Ok(Some(found.digest)),
+            Some(Err(error)) if error.kind == RegistryErrorKind::NotFound => Ok(None),
+            Some(Err(error)) => Err(reason(&error)),
+            None => Ok(None),
+        }
+    }
+
     /// Removes the tag of a location. `is_shared` tells whether another image of the repository has the
     /// digest. The caller holds the lock of the repository.
     ///
@@ -207,7 +186,6 @@ impl RegistryImages {
         location: &Location,
         is_shared: impl FnOnce(OciDigest) -> bool,
     ) -> Result<TagRemoval, String> {
-        // A registry cannot have what it has no name for, such as a team with upper case.
         let Ok(reference) = self.reference(location) else { return Ok(TagRemoval::Removed) };
         let removal = self.copier.destination().remove_tag(&reference, is_shared, &|_| ()).await;
         removal.map_err(|error| reason(&error))
@@ -234,23 +212,15 @@ fn host(text: &str) -> Result<String, ServerError> {
     }
 }
 
-fn authorities(path: &Path) -> Result<Vec<u8>, ServerError> {
-    input::read(path, InputKind::CertificateAuthorities).map_err(|error| ServerError::Registry {
-        message: format!("{} cannot be read: {error}", path.display()),
-        help: "name a PEM file with the certificate of the registry's CA".to_owned(),
-    })
-}
-
-/// Returns the reason of a failure for a build. Its parts are one line, without secrets.
-fn reason(error: &RegistryError) -> String {
-    format!("{error}; {}", error.help)
-}
-
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use futures::FutureExt;
 
     use super::*;
+    use crate::registry::Credentials;
+    use crate::server::engine::config::{PushRegistry, RegistryTrust};
 
     fn config(host: &str, ca_file: Option<&Path>) -> ServerRegistryConfig {
         let mut registry = PushRegistry::new(host);

@@ -1,5 +1,5 @@
 //! Removes the tags of deleted and moved images from the registry behind the server, and restores those of
-//! cancelled builds.
+//! builds that failed or were cancelled after their push.
 //!
 //! The state changes first, and notes in the same commit that the tag is to be removed
 //! ([`StateChange::Unpublish`]). The note stays until the registry has removed it. So the removal survives
@@ -38,9 +38,9 @@ pub(super) fn spawn(app: &Arc<App>, location: Location) {
     });
 }
 
-/// Takes back what a cancelled build may have pushed: the tag gets the image of the last build that
-/// succeeded, or is removed if there is none.
-pub(super) fn cancelled(app: &Arc<App>, location: &Location) {
+/// Takes back what a failed or cancelled build may have pushed: the tag gets the image of the last build
+/// that succeeded, or is removed if there is none.
+pub(super) fn take_back(app: &Arc<App>, location: &Location) {
     // If the state cannot be written, the tag stays until the next build of the image.
     if app.store().commit(vec![StateChange::Unpublish(location.clone())]).is_ok() {
         spawn(app, location.clone());
@@ -58,21 +58,30 @@ async fn run(app: &App, location: &Location) {
 
 /// Returns true if nothing is left to do.
 async fn attempt(app: &App, registry: &RegistryImages, location: &Location) -> bool {
-    let _lock = registry.lock_repository(location).await;
-    {
-        let store = app.store();
-        if !store.state().unpublished().any(|noted| noted == location) {
-            return true;
+    let image = || app.store().state().image(location).map(|image| image.content.digest);
+    let is_noted = || app.store().state().unpublished().any(|noted| noted == location);
+    let done = || app.store().commit(vec![StateChange::Unpublished(location.clone())]).is_ok();
+    // Most failed builds have pushed nothing. Without a lock, so that they do not make the other builds
+    // of the repository wait.
+    let wanted = image();
+    if wanted != Some(None) {
+        match registry.tagged(location).await {
+            Ok(tagged) if tagged == wanted.flatten() => return done(),
+            Ok(_) => {}
+            Err(_) => return false,
         }
     }
-    let image = app.store().state().image(location).map(|image| image.content.digest);
+    let _lock = registry.lock_repository(location).await;
+    if !is_noted() {
+        return true;
+    }
     let is_shared = |digest| app.store().state().has_digest_beside(location, digest);
-    let is_done = match image {
+    let is_done = match image() {
         // There is an image, earlier or new: the tag is its own.
         Some(Some(digest)) => registry.retag(location, digest, location).await.is_ok(),
         Some(None) => true,
         // A registry that does not delete keeps the image. To ask it again would not help.
         None => registry.remove(location, is_shared).await.is_ok(),
     };
-    is_done && app.store().commit(vec![StateChange::Unpublished(location.clone())]).is_ok()
+    is_done && done()
 }

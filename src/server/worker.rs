@@ -4,9 +4,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::app::App;
+use super::app::{App, EndedBuild};
 use super::bases::ServerImages;
 use super::build_log::{BuildLog, OpenBuildLog};
 use super::engine::{BuildJob, EngineFailure};
@@ -67,16 +68,16 @@ async fn run(app: &Arc<App>, id: &BuildId) {
         Some((build, turn))
     };
     let Some(Some((build, _turn))) = stopping.run_until_cancelled(begun).await else { return };
-    let log = app.logs.begin(id);
+    let (log, started) = (app.logs.begin(id), Instant::now());
     // Not dropped when the server stops: an engine ends its processes first.
     let made = make(app, &build, &log.log, &token.cancel).await;
-    stopping.run_until_cancelled(end(app, &build, made, log, &token.cancel)).await;
+    stopping.run_until_cancelled(end(app, (&build, started), made, log, &token.cancel)).await;
 }
 
 /// Stores the result of a build, unless it was cancelled.
 async fn end(
     app: &Arc<App>,
-    build: &StoredBuild,
+    (build, started): (&StoredBuild, Instant),
     made: Result<FinishedImage, EngineFailure>,
     log: OpenBuildLog<'_>,
     cancel: &CancellationToken,
@@ -93,8 +94,8 @@ async fn end(
         Err(EngineFailure::Failed(message)) => (Some(Err(message)), None),
         Err(EngineFailure::Cancelled) => (None, None),
     };
-    let was_cancelled = result.is_none();
-    if was_cancelled {
+    let has_image = matches!(result, Some(Ok(_)));
+    if result.is_none() {
         log.log.line("cancelled");
     }
     let result = result.map(|result| log.end(result));
@@ -103,6 +104,10 @@ async fn end(
     if let Some(result) = result {
         let now = || app.clock.now();
         commit(app, &build.id, |store, build| store.finish(build, result.clone(), now())).await;
+        let (image, id) = (build.location.short(), build.id.clone());
+        // An error means that nobody listens.
+        let _ =
+            app.ended.send(EndedBuild { image, id, time: started.elapsed(), error: result.err() });
     }
     if matches!(build.origin, StoredOrigin::Context { .. }) {
         // A build whose end is lost in a power failure is repeated, and needs its context again.
@@ -114,8 +119,8 @@ async fn end(
         }
         app.engine.forget(&build.id);
         upload::delete_contexts(app, [&build.id]);
-        if was_cancelled && app.form.registry.is_some() {
-            unpublish::cancelled(app, &build.location);
+        if !has_image && app.form.registry.is_some() {
+            unpublish::take_back(app, &build.location);
         }
     }
 }

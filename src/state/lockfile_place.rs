@@ -34,6 +34,14 @@ impl LockfilePlace {
         Ok(Self::Repository(follow(&paths.lockfile)?))
     }
 
+    /// Returns the folder in which the lockfile is replaced. `None` for the work folder.
+    pub(super) fn folder(&self) -> Option<&Path> {
+        match self {
+            Self::Repository(path) => Some(folder_of(path)),
+            Self::WorkFolder => None,
+        }
+    }
+
     /// Reads the lockfile. `None` if it does not exist.
     ///
     /// # Errors

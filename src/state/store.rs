@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::Write;
+use std::path::{Path, PathBuf};
 
 use super::State;
 use super::error::StateError;
@@ -52,6 +53,18 @@ impl Store {
     /// Returns the process that holds the lock, as it described itself. `None` if it is free.
     pub fn holder(paths: &StatePaths) -> Option<String> {
         WorkDir::open(&paths.work).ok()??.lock_holder(&WorkName::LOCK)
+    }
+
+    /// Returns the folders that an apply writes to: the work folder, and that of the lockfile, which may
+    /// be a link to another one.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the lockfile is a link that is not followed.
+    pub fn folders(paths: &StatePaths) -> Result<Vec<PathBuf>, StateError> {
+        let place = LockfilePlace::find(paths)?;
+        let lockfile = place.folder().map(Path::to_owned);
+        Ok([paths.work.clone()].into_iter().chain(lockfile).collect())
     }
 
     /// Acquires the lock, reads the lockfile and replays the journal.

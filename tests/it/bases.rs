@@ -142,6 +142,13 @@ fn a_name_with_several_tags_means_latest() {
     assert_eq!(bases(&needing("'base:v2'"), "FROM base\n"), ["base -> base:v2"]);
     let problems = load(&needing("'base:v1', 'base:v2'"), "FROM base\n").unwrap_err();
     assert_eq!(problems, ["`base` could be any of base:v1, base:v2"]);
+    // It decides before `latest`, and between images that are published under one reference.
+    let needing_v1 = three.replace("context: app}", "context: app, needs: ['base:v1']}");
+    assert_eq!(bases(&needing_v1, "FROM base\n"), ["base -> base:v1"]);
+    let published = "  - {name: app, tag: v1, context: app, needs: ['two:v1']}
+  - {name: one, tag: v1, context: base, published_as: q.io/base}
+  - {name: two, tag: v1, context: base, published_as: q.io/base}\n";
+    assert_eq!(bases(published, "FROM q.io/base:v1\n"), ["q.io/base:v1 -> two:v1"]);
 }
 
 #[test]

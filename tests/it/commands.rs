@@ -214,6 +214,7 @@ fn serve_accepts_its_token_and_keeps_its_state() {
     serve.signal("INT");
     let served = serve.wait();
     served.code(130).says(&format!("Serving the images API on {url}")).never_says("t0ken");
+    served.says("app:v1: Completed after 0.");
     // The next server reads the state.
     std::fs::remove_file(env.path("url")).unwrap();
     let address = url.trim_start_matches("http://").to_owned();
@@ -345,22 +346,23 @@ fn help_of_the_program() {
     Usage: imgplan [OPTIONS] <COMMAND>
 
     Commands:
-      init      Propose a manifest for the Dockerfiles and Harbor tasks of a folder
-      validate  Check the manifest, its Dockerfiles and contexts without network access
-      plan      Show what would change, and why
-      why       Explain the plan for one image
-      apply     Carry out the plan after confirmation
-      lock      Pin sources and bases to digests in the lockfile
-      import    Record an existing image in the lockfile
-      status    Show builds in progress
-      logs      Print the log of a build
-      show      Show the lockfile
-      graph     Print the dependency graph of the manifest
-      context   Inspect or pack the files that an image is built from
-      schema    Print the JSON Schema of the manifest
-      convert   Write a manifest from a file of another tool
-      serve     Run a local server with the images API
-      help      Print this message or the help of the given subcommand(s)
+      validate     Check the manifest, its Dockerfiles and contexts without network access
+      plan         Show what would change, and why
+      why          Explain the plan for one image
+      apply        Carry out the plan after confirmation
+      lock         Pin sources and bases to digests in the lockfile
+      import       Record an existing image in the lockfile
+      status       Show builds in progress
+      logs         Print the log of a build
+      show         Show the lockfile
+      graph        Print the dependency graph of the manifest
+      context      Inspect or pack the files that an image is built from
+      schema       Print the JSON Schema of the manifest
+      convert      Write a manifest from a file of another tool
+      serve        Run a local server with the images API
+      doctor       Check what an apply needs: service, key, clock, registries, engine, disk
+      completions  Print the script that completes commands in a shell
+      help         Print this message or the help of the given subcommand(s)
 
     Global:
       -C, --chdir <DIR>  Run in this directory

@@ -3,8 +3,10 @@
 //! skopeo busybox-static`.
 
 mod builds;
+mod buildx;
 mod clients;
 mod contained;
+mod emulated;
 mod ends;
 mod example;
 mod local;

@@ -80,12 +80,8 @@ impl Project {
         let config = ServerConfig { listen: None, limits: texts.collect(), ..config };
         let server = Arc::new(server::start(config).await.unwrap());
         let key = ApiKey::new("key");
-        let endpoint = Endpoint {
-            url: server.url(),
-            key,
-            withholds_key: false,
-            owner: DefaultOwner::default(),
-        };
+        let endpoint =
+            Endpoint { url: server.url(), key, key_from: None, owner: DefaultOwner::default() };
         let limits: Vec<(Class, Limit)> = all.into_iter().collect();
         let transport = Arc::new(InProcess(Arc::clone(&server)));
         let client =

@@ -2,32 +2,70 @@
 
 use insta::assert_snapshot;
 
-use crate::layouts::{self, edges, short};
+use crate::layouts::{self, Layout, edges, short};
 use crate::support::TestEnv;
 
-/// Targets of a layout after `imgplan init`, whose folder is `work`.
-fn expected(layout: &str, files: &[(String, String)]) -> Vec<String> {
+/// Targets and edges of a layout after `imgplan init`, in a folder with the name `work`.
+fn expected(name: &str, layout: &Layout) -> (Vec<String>, Vec<String>) {
     let texts = |texts: &[&str]| texts.iter().map(|&text| text.to_owned()).collect();
-    let folders = |from: &'static str| {
-        let names = files.iter().filter_map(move |(path, _)| path.strip_prefix(from));
-        names.filter_map(|path| Some(path.strip_suffix("/Dockerfile")?.replace('/', "-")))
+    let named = |name: fn(&str) -> Option<String>| {
+        layout.files.iter().filter_map(|(path, _)| name(path)).collect::<Vec<_>>()
     };
-    let mut targets: Vec<String> = match layout {
+    let mut edges: Vec<String> = texts(layout.edges);
+    let mut targets = match name {
         // Other Dockerfiles mean Docker Hub's `debian`.
         "agents" => texts(&["agents-debian", "alpine", "slim", "work-debian"]),
-        "browsers" => texts(&["base", "hub", "nodebase", "nodefirefox"]),
-        "frameworks" | "services" => folders("src/").collect(),
-        "job_files" => texts(&["base", "etl", "old-etl", "report"]),
-        "namesakes" => texts(&["base", "curl", "firefox-alpine", "htop", "tor", "wget"]),
-        "stacks" => folders("images/").collect(),
-        "stages" => texts(&["work"]),
-        "tasks" => texts(&["base", "find", "ready:20251101", "sort:20251101"]),
-        "versions" => {
-            let names = files.iter().filter_map(|(path, _)| path.strip_prefix("dockerfiles/"));
-            names.map(|name| name.trim_end_matches(".Dockerfile").to_owned()).collect()
+        // Its manifest gives them a tag.
+        "browsers" => {
+            edges = texts(&["hub -> base", "node-base -> base", "node-firefox -> node-base"]);
+            texts(&["base", "hub", "node-base", "node-firefox"])
         }
-        _ => panic!("{layout} has no expectation"),
+        "frameworks" => {
+            // Its manifest leaves one image out.
+            for version in ["8.0", "9.0"] {
+                let tag = format!("{version}-alpine3.20-arm64v8");
+                edges.push(format!("sdk:{tag} -> runtime:{tag}"));
+            }
+            let images = named(|path| {
+                let path = path.strip_prefix("src/")?.strip_suffix("/Dockerfile")?;
+                Some(path.replacen('/', ":", 1).replace('/', "-"))
+            });
+            assert_eq!(images.len(), 24);
+            images
+        }
+        // Its Dockerfiles mean names that its manifest makes up.
+        "job_files" => {
+            edges.clear();
+            texts(&["base", "etl", "old-etl", "report"])
+        }
+        "namesakes" => texts(&["base", "curl", "firefox-alpine", "htop", "tor", "wget"]),
+        "services" => {
+            named(|path| Some(path.strip_prefix("src/")?.strip_suffix("/Dockerfile")?.to_owned()))
+        }
+        "stacks" => named(|path| {
+            Some(path.strip_prefix("images/")?.strip_suffix("/Dockerfile")?.to_owned())
+        }),
+        "stages" => texts(&["work"]),
+        "tasks" => {
+            edges.clear();
+            texts(&["base", "find", "ready:20251101", "sort:20251101"])
+        }
+        "versions" => named(|path| {
+            let path = path.strip_prefix("dockerfiles/")?.strip_suffix(".Dockerfile")?;
+            Some(path.replace('_', ":"))
+        }),
+        _ => panic!("{name} has no expectation"),
     };
+    targets.sort();
+    edges.sort();
+    (targets, edges)
+}
+
+/// Returns the targets that are planned, sorted.
+fn planned(env: &TestEnv) -> Vec<String> {
+    let changes = env.ok(["plan", "--json"]).events("planned_change");
+    let target = |event: &serde_json::Value| short(event["change"]["image"].as_str().unwrap());
+    let mut targets: Vec<String> = changes.iter().map(target).collect();
     targets.sort();
     targets
 }
@@ -41,21 +79,10 @@ fn ten_layouts_are_planned_after_two_commands() {
             env.write(path, text);
         }
         env.ok(["init", "--yes"]).says("Next: imgplan plan");
-        let plan = env.ok(["plan", "--local", "--json"]);
-        let target = |event: serde_json::Value| short(event["change"]["image"].as_str().unwrap());
-        let mut targets: Vec<String> =
-            plan.events("planned_change").into_iter().map(target).collect();
-        targets.sort();
-        assert_eq!(targets, expected(name, &layout.files), "{name}");
-        env.ok(["validate"]);
-        env.ok(["plan"]).says("to create");
-        match name {
-            // All Dockerfiles name their bases by the references under which they are published.
-            "stacks" => assert_eq!(edges(&env), layout.edges),
-            "namesakes" => assert_eq!(edges(&env), ["tor -> base"]),
-            "browsers" => assert_eq!(edges(&env), ["hub -> base", "nodebase -> base"]),
-            _ => {}
-        }
+        let (targets, expected_edges) = expected(name, &layout);
+        assert_eq!(planned(&env), targets, "{name}");
+        assert_eq!(edges(&env), expected_edges, "{name}");
+        env.run(["init", "--yes"]).code(1).says("imgplan.yaml exists, and is not overwritten");
     }
 }
 
@@ -98,19 +125,35 @@ fn the_proposal_is_shown_and_written() {
 fn nothing_is_written_without_approval() {
     let env = shop();
     let declined = env.run(["init"]);
-    declined.code(4).says("Write imgplan.yaml? Only \"yes\" is accepted:").says("--yes");
+    declined.code(4).says("  - name: api").says("Write imgplan.yaml? Only \"yes\" is accepted:");
+    declined.says("Nothing was written.").says("To write it without a terminal, use --yes.");
     env.call(["init"]).stdin("y\n").run().code(4).says("Nothing was written.");
     assert!(!env.exists("imgplan.yaml"));
-    env.call(["init"]).stdin("yes\n").run().success();
-    env.ok(["validate"]);
     // The flag of `imgplan apply` does the same.
-    let other = shop();
-    other.ok(["init", "--auto-approve"]);
-    assert!(other.exists("imgplan.yaml"));
+    env.ok(["init", "--auto-approve"]);
+    env.ok(["validate"]);
     let elsewhere = shop();
-    let output = elsewhere.ok(["-C", "services", "init", "-y"]);
-    output.says("Next: imgplan plan -C services");
+    elsewhere.ok(["-C", "services", "init", "-y"]).says("Next: imgplan plan -C services");
     assert!(elsewhere.exists("services/imgplan.yaml") && !elsewhere.exists("imgplan.yaml"));
+}
+
+#[cfg(unix)]
+#[test]
+fn a_person_answers_on_a_terminal() {
+    let env = shop();
+    for (keys, message) in [
+        ("no\r", "Nothing was written."),
+        ("\x04", "Nothing was written."),
+        ("yes\r", "Next: imgplan plan"),
+    ] {
+        assert!(!env.exists("imgplan.yaml"));
+        let mut terminal = env.call(["init"]).start_on_terminal();
+        terminal.wait_for("  - name: api\r\n");
+        terminal.wait_for("Write imgplan.yaml? Only \"yes\" is accepted: ");
+        terminal.type_in(keys);
+        terminal.wait_for(message);
+    }
+    env.ok(["validate"]);
 }
 
 #[test]
@@ -132,10 +175,10 @@ fn files_of_other_tools_are_named_with_their_commands() {
     let output = env.run(["init", "--yes"]);
     output.code(1);
     for command in [
-        "imgplan convert --from bake docker-bake.json -o imgplan.yaml",
-        "docker buildx bake --print -f ci/docker-bake.hcl | imgplan convert --from bake -",
-        "imgplan convert --from regsync regsync.yml",
-        "imgplan convert --from skopeo mirror/skopeo.yaml",
+        "imgplan convert --from bake docker-bake.json -o docker-bake.imgplan.yaml",
+        "docker buildx bake --print -f ci/docker-bake.hcl | imgplan convert --from bake - -o ci/",
+        "imgplan convert --from regsync regsync.yml -o regsync.imgplan.yaml",
+        "imgplan convert --from skopeo mirror/skopeo.yaml -o mirror/skopeo.imgplan.yaml",
     ] {
         output.says(command);
     }
@@ -149,31 +192,49 @@ fn tasks_of_several_folders_get_names_of_their_own() {
     for folder in ["easy", "hard"] {
         env.write(&format!("{folder}/sort/task.toml"), "");
         env.context(&format!("{folder}/sort/environment"), "FROM scratch\n");
-        let task = format!("{folder}/{folder}-ready");
+        let task = format!("{folder}/ready");
         env.write(&format!("{task}/environment/.keep"), "");
         env.write(&format!("{task}/task.toml"), "[environment]\ndocker_image = 'quay.io/a/b:1'\n");
     }
     env.context("tools/sort", "FROM scratch\n");
     env.ok(["init", "--yes"]);
-    let changes = env.ok(["plan", "--json"]).events("planned_change");
-    let target = |event: &serde_json::Value| short(event["change"]["image"].as_str().unwrap());
-    let mut targets: Vec<String> = changes.iter().map(target).collect();
-    targets.sort();
-    assert_eq!(targets, ["b:1", "hard-hard-ready:1", "hard-sort", "sort", "tools-sort"]);
-    // One task that does not parse would stop all of its folder.
-    env.write("hard/sort/task.toml", "[");
-    std::fs::remove_file(env.path("imgplan.yaml")).unwrap();
-    env.ok(["init", "--yes"]).says("left out the tasks in hard: tasks.sort: ");
-    env.ok(["validate"]);
+    assert_eq!(planned(&env), ["easy-ready:1", "easy-sort", "hard-ready:1", "hard-sort", "sort"]);
 }
 
 #[test]
 fn a_dockerfile_with_errors_is_proposed() {
     let env = shop();
     env.context("broken", "FRM scratch\n").context("open", "ARG BASE\nFROM $BASE\n");
-    let output = env.ok(["init", "--yes"]);
-    output.says("open/Dockerfile uses `$BASE`: give its variables values under `args:`.");
+    env.ok(["init", "--yes"]);
     env.run(["validate"]).code(1).says("FRM").says("$BASE");
+}
+
+/// Names of folders that would be read as something else than names.
+#[cfg(unix)]
+#[test]
+fn hostile_names_stay_names() {
+    let env = TestEnv::new();
+    let names = [
+        "a\n  - source: evil",
+        "b: {c}",
+        "${HOME}",
+        "\u{1b}[2J##[error]",
+        "'\"\\",
+        "#x",
+        "::error::y",
+        "null",
+        "&a *b",
+    ];
+    for name in names {
+        env.context(name, "FROM scratch\n");
+        env.write(&format!("{name}/docker-compose.yml"), "");
+    }
+    env.write("name\u{1b}[1m\n::error::z.Dockerfile", "FROM scratch\n");
+    let output = env.ok(["init", "--yes"]);
+    for unsafe_text in ["\u{1b}", "\n::", "##[", "\n  - source"] {
+        output.never_says(unsafe_text);
+    }
+    assert_eq!(planned(&env).len(), names.len() + 1);
 }
 
 #[cfg(unix)]
@@ -191,4 +252,9 @@ fn nothing_outside_of_the_folder_is_read() {
     assert!(!output.all().contains("secret") && !output.all().contains("base"), "{output}");
     let manifest = env.read("repo/imgplan.yaml");
     assert!(manifest.ends_with("images:\n  - name: app\n    context: app\n"), "{manifest}");
+    // Nor is anything written there.
+    symlink("../outside/written", env.path("repo/imgplan.yml")).unwrap();
+    std::fs::remove_file(env.path("repo/imgplan.yaml")).unwrap();
+    env.run(["-C", "repo", "init", "--yes"]).code(1).says("imgplan.yml exists");
+    assert!(!env.exists("outside/written") && !env.exists("repo/imgplan.yaml"));
 }

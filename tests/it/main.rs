@@ -7,6 +7,8 @@ mod bases;
 #[cfg(target_os = "linux")]
 mod buildah;
 mod commands;
+#[cfg(unix)]
+mod completions;
 mod context;
 mod contract;
 mod convert;
@@ -14,6 +16,8 @@ mod copies;
 mod crash;
 mod day;
 mod dockerfiles;
+#[cfg(unix)]
+mod doctor;
 #[cfg(target_os = "linux")]
 mod engine;
 mod exact;

@@ -453,7 +453,9 @@ fn stop_once(signal: &str) -> (TestEnv, Output) {
     let env = one(Duration::from_secs(1));
     env.write("imgplan.yaml", format!("{ONE}  - name: on-top\n    context: on-top\n"));
     env.context("on-top", "FROM app:v1\n");
-    let run = env.call(["apply", "--auto-approve"]).start();
+    // The tests may run under nohup, whose children ignore SIGHUP.
+    let call = env.call(["apply", "--auto-approve"]);
+    let run = call.in_shell(r#"exec env --default-signal=HUP "$0" "$@""#).start();
     wait_until_started(&env);
     run.signal(signal);
     let stopped = run.wait();

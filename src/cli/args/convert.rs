@@ -8,14 +8,13 @@ use clap::{Args, ValueEnum};
 pub(in crate::cli) struct ConvertArgs {
     /// File to convert; `-` is standard input
     ///
-    /// For `harbor`, the folder of a task, or of several tasks. The paths in a file are relative to its
-    /// folder.
+    /// The paths in a file are relative to its folder, those of bake to the working directory.
     #[arg(value_name = "IN")]
     pub(in crate::cli) input: PathBuf,
-    /// Format: bake, compose, prime, harbor, regsync or skopeo
+    /// Format: bake, compose, prime, regsync or skopeo
     ///
     /// `bake` is the output of `docker buildx bake --print`, `prime` the JSON lines of `prime images
-    /// push-bulk` or `transfer-bulk`, `skopeo` the YAML of `skopeo sync`.
+    /// push-bulk`, `skopeo` the YAML of `skopeo sync`.
     #[arg(long, value_name = "FORMAT", hide_possible_values = true, help_heading = "Input")]
     pub(in crate::cli) from: ForeignFormat,
     /// Manifest to write, which must not exist; `-` is standard output
@@ -32,7 +31,8 @@ pub(in crate::cli) enum ForeignFormat {
     Bake,
     Compose,
     Prime,
-    Harbor,
     Regsync,
     Skopeo,
+    /// Harbor tasks, which need no conversion: an error says so.
+    Harbor,
 }

@@ -18,9 +18,10 @@ pub(in crate::cli) struct EngineArgs {
     /// Program that makes the images
     ///
     /// `check`, the default, looks for the errors that a build would have, and builds nothing.
-    /// `buildah` builds and pushes to `--registry`. `auto` is `buildah` if that works here, else
-    /// `check`. `imgplan serve` needs a `--token` for an engine that may build, because whoever can
-    /// use the server can then run commands.
+    /// `buildah` builds and pushes to `--registry`. `buildx` gives builds to the `--builder` of
+    /// docker buildx, such as another machine or a cluster, which pushes to `--registry`. `auto` is
+    /// `buildah` if that works here, else `check`. `imgplan serve` needs a `--token` for an engine
+    /// that may build, because whoever can use the server can then run commands.
     #[arg(long, value_name = "ENGINE", value_enum, env = "IMGPLAN_ENGINE")]
     pub(in crate::cli) engine: Option<EngineKind>,
     /// Registry to push images to: 127.0.0.1:5000
@@ -54,6 +55,9 @@ pub(in crate::cli) struct EngineArgs {
         hide_short_help = true
     )]
     pub(in crate::cli) plain_http: bool,
+    /// Builder of docker buildx for `--engine buildx` [default: the current one]
+    #[arg(long, value_name = "NAME", env = "IMGPLAN_BUILDER", hide_short_help = true)]
+    pub(in crate::cli) builder: Option<String>,
     /// Maximum disk space of all builds and their caches [default: 20GB]
     ///
     /// Each of the `--slots` has an equal share.
@@ -62,7 +66,7 @@ pub(in crate::cli) struct EngineArgs {
     /// Maximum memory of a build [default: 2GiB]
     #[arg(long, value_name = "SIZE", value_parser = size, env = "IMGPLAN_MEMORY")]
     pub(in crate::cli) memory: Option<u64>,
-    /// Maximum number of builds at the same time [default: one for each core]
+    /// Maximum number of builds at the same time [default: one for each core; 8 with buildx]
     #[arg(long, value_name = "N", env = "IMGPLAN_SLOTS", hide_short_help = true)]
     pub(in crate::cli) slots: Option<NonZeroUsize>,
     /// Maximum time of a build [default: 1h]
@@ -94,6 +98,7 @@ impl EngineArgs {
         let Self {
             engine,
             registry,
+            builder,
             registry_auth,
             registry_ca,
             plain_http,
@@ -126,6 +131,7 @@ impl EngineArgs {
                 .unwrap_or(default.build_timeout),
             memory: memory.or(manifest.memory).unwrap_or(default.memory),
             network: build_network.unwrap_or_default(),
+            builder: builder.clone(),
             cache: cache.clone(),
             ..default
         }

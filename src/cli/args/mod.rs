@@ -2,17 +2,19 @@
 //! all of it by `--help`.
 
 mod apply;
+mod completions;
 mod context;
 mod convert;
+mod doctor;
 mod engine;
 mod foreign_flags;
-mod graph;
 mod init;
 mod logs;
 mod manifest;
 mod selection;
 mod serve;
 mod service;
+mod show;
 mod values;
 
 use std::path::PathBuf;
@@ -21,25 +23,30 @@ use std::time::Duration;
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{
-    Arg, ArgAction, ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum,
+    Arg, ArgAction, ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand,
+    ValueEnum, ValueHint,
 };
 
 pub(super) use self::apply::{ApplyArgs, DEFAULT_RETRIES};
+pub(super) use self::completions::{CompletionsArgs, ManArgs, ShellKind};
 pub(super) use self::context::{ContextArgs, ContextCommand};
 pub(super) use self::convert::{ConvertArgs, ForeignFormat};
+pub(super) use self::doctor::DoctorArgs;
 pub(super) use self::engine::EngineArgs;
-pub(super) use self::graph::{GraphArgs, GraphFormat};
 pub(super) use self::init::InitArgs;
 pub(super) use self::logs::LogsArgs;
-pub(super) use self::manifest::{CommonArgs, ManifestArgs, StrictArgs};
-use self::manifest::{FileArgs, JsonArgs};
+pub(super) use self::manifest::{CommonArgs, FileArgs, ManifestArgs, StrictArgs};
 pub(super) use self::selection::{LookupArgs, SelectionArgs};
 pub(super) use self::serve::ServeArgs;
 pub(super) use self::service::ServiceArgs;
+pub(super) use self::show::{GraphArgs, GraphFormat, ShowArgs};
 use self::values::{duration, named};
 use super::failure::Exit;
 use crate::base::name::ImageRef;
 use crate::plan::Pattern;
+
+/// Commands in which the flags of the engine need `--local`.
+const WITH_LOCAL_ENGINE: [&str; 2] = ["apply", "doctor"];
 
 /// Help heading of the flags of the engine.
 const ENGINE_HEADING: &str = "Engine";
@@ -70,6 +77,7 @@ pub(in crate::cli) struct GlobalArgs {
         long,
         global = true,
         value_name = "DIR",
+        value_hint = ValueHint::DirPath,
         env = "IMGPLAN_CHDIR",
         display_order = 100
     )]
@@ -147,6 +155,20 @@ pub(in crate::cli) enum Command {
     Convert(ConvertArgs),
     /// Run a local server with the images API
     Serve(ServeArgs),
+    /// Check what an apply needs: service, key, clock, registries, engine, disk
+    ///
+    /// Prints a line for each check, with what to do. Exits with 1 if an apply would stop. Without a
+    /// manifest, what a manifest sets is not checked.
+    Doctor(DoctorArgs),
+    /// Print the script that completes commands in a shell
+    ///
+    /// In ~/.bashrc: eval "$(imgplan completions bash)"; in ~/.zshrc, after compinit: source
+    /// <(imgplan completions zsh); for fish, write the script to
+    /// ~/.config/fish/completions/imgplan.fish. Images, groups and labels are those of the manifest.
+    Completions(CompletionsArgs),
+    /// Write the manual pages
+    #[command(hide = true)]
+    Man(ManArgs),
 }
 
 #[derive(Debug, Args)]
@@ -265,20 +287,6 @@ pub(in crate::cli) struct StatusArgs {
 }
 
 #[derive(Debug, Args)]
-pub(in crate::cli) struct ShowArgs {
-    /// Only these images: `name` or `name:tag`
-    #[arg(value_name = "IMAGE")]
-    pub(in crate::cli) images: Vec<String>,
-    /// Show the lockfile of `--local`
-    #[arg(long, env = "IMGPLAN_LOCAL", help_heading = "Service")]
-    pub(in crate::cli) local: bool,
-    #[command(flatten)]
-    json: JsonArgs,
-    #[command(flatten)]
-    file: FileArgs,
-}
-
-#[derive(Debug, Args)]
 pub(in crate::cli) struct SchemaArgs {
     /// Write the schema to a file
     #[arg(short, long, value_name = "FILE", help_heading = "Output")]
@@ -286,22 +294,30 @@ pub(in crate::cli) struct SchemaArgs {
 }
 
 impl Cli {
+    /// Returns the commands with their long help texts, which name the environment variables.
+    pub(super) fn documented() -> clap::Command {
+        help_with_env(Self::command())
+    }
+
     /// Parses the command line and the environment.
     ///
     /// # Errors
     ///
     /// Fails on bad usage, and for `--help` and `--version`, whose output is the error's text.
     pub(super) fn parse_args() -> Result<Self, clap::Error> {
-        let command = help_with_env(Self::command()).mut_subcommand("apply", |apply| {
+        let hide_engine = |command: clap::Command| {
             let is_engine = |arg: &Arg| arg.get_help_heading() == Some(ENGINE_HEADING);
             // Most do not need them, and a screen has no room.
-            apply.mut_args(|arg| if is_engine(&arg) { arg.hide_short_help(true) } else { arg })
-        });
+            command.mut_args(|arg| if is_engine(&arg) { arg.hide_short_help(true) } else { arg })
+        };
+        let command = WITH_LOCAL_ENGINE
+            .iter()
+            .fold(Self::documented(), |all, name| all.mut_subcommand(name, hide_engine));
         let matches = command
             .try_get_matches()
             .map_err(|error| foreign_flags::add_tip(error, &Self::command()))?;
-        if let Some(apply) = matches.subcommand_matches("apply") {
-            check_engine_flags(apply)?;
+        for name in WITH_LOCAL_ENGINE {
+            matches.subcommand_matches(name).map_or(Ok(()), check_engine_flags)?;
         }
         Self::from_arg_matches(&matches)
     }
@@ -347,6 +363,7 @@ impl Command {
             Self::Import(args) => &mut args.common,
             Self::Status(args) => &mut args.common,
             Self::Graph(args) => &mut args.common,
+            Self::Doctor(args) => &mut args.common,
             Self::Context(ContextArgs { command }) => match command {
                 ContextCommand::Digest { common, .. }
                 | ContextCommand::List { common, .. }
@@ -366,9 +383,12 @@ impl Command {
                 let manifest = std::mem::take(manifest);
                 return CommonArgs { manifest, ..CommonArgs::default() };
             }
-            Self::Init(_) | Self::Schema(_) | Self::Convert(_) | Self::Serve(_) => {
-                return CommonArgs::default();
-            }
+            Self::Init(_)
+            | Self::Schema(_)
+            | Self::Convert(_)
+            | Self::Serve(_)
+            | Self::Completions(_)
+            | Self::Man(_) => return CommonArgs::default(),
         };
         std::mem::take(common)
     }

@@ -4,6 +4,8 @@
 use std::fs::File;
 use std::io::{self, Seek, Write};
 
+use crate::base::free_space::free_bytes;
+
 /// An archive in a file without a name. The system deletes it when the process ends, even after a
 /// crash.
 #[derive(Debug)]
@@ -83,18 +85,6 @@ impl<F: Fn(&File) -> Option<u64>> Write for SpoolWriter<F> {
     fn flush(&mut self) -> io::Result<()> {
         self.file.flush()
     }
-}
-
-/// Returns the free space of a file's file system in bytes, or `None` if it is not known.
-#[cfg(unix)]
-fn free_bytes(file: &File) -> Option<u64> {
-    let stat = rustix::fs::fstatvfs(file).ok()?;
-    Some(stat.f_bavail.saturating_mul(stat.f_frsize))
-}
-
-#[cfg(not(unix))]
-fn free_bytes(_: &File) -> Option<u64> {
-    None
 }
 
 #[cfg(test)]

@@ -16,15 +16,10 @@ pub(super) enum SearchFor {
 }
 
 /// Maximum number of folders that one search visits. No monorepo has that many, but a disk may.
-pub(crate) const MAX_FOLDERS_VISITED: usize = 1_000_000;
+const MAX_FOLDERS_VISITED: usize = 1_000_000;
 
 /// Name of folders that `**` does not match: they contain thousands of folders of other projects.
 const NODE_MODULES: &str = "node_modules";
-
-/// Returns true if `**` matches a folder with this name.
-pub(crate) fn is_searched(name: &str) -> bool {
-    name != NODE_MODULES && !name.starts_with('.')
-}
 
 /// Reason why a search failed.
 #[derive(Debug, PartialEq, Eq)]

@@ -21,7 +21,6 @@ mod scope;
 mod sources;
 mod template;
 
-pub(crate) use self::folders::{MAX_FOLDERS_VISITED, is_searched};
 pub(super) use self::scope::Scope;
 
 use self::entry::ImageEntry;

@@ -6,6 +6,8 @@ use std::sync::Arc;
 use super::Engine;
 #[cfg(target_os = "linux")]
 use super::buildah::{BuildahEngine, check_programs};
+#[cfg(target_os = "linux")]
+use super::buildx::{BuildxEngine, check_buildx};
 use super::check::CheckEngine;
 use super::config::{EngineConfig, EngineKind};
 #[cfg(target_os = "linux")]
@@ -32,6 +34,8 @@ pub(in crate::server) async fn start(
             .registry
             .as_ref()
             .map(|_| "the registry is not used; add --engine buildah".to_owned())
+    } else if config.kind == EngineKind::Buildx {
+        return Ok(StartedEngine { engine: start_buildx(config, state).await?, registry: None });
     } else {
         match start_buildah(config, state).await {
             Ok(started) => return Ok(started),
@@ -42,6 +46,27 @@ pub(in crate::server) async fn start(
         }
     };
     Ok(StartedEngine { engine: Arc::new(CheckEngine::new(gap)), registry: None })
+}
+
+/// Checks that the programs of an engine are installed. Runs none.
+///
+/// # Errors
+/// Fails with what is missing and how to install it.
+pub(crate) fn check_installed(config: &EngineConfig) -> Result<(), ServerError> {
+    #[cfg(target_os = "linux")]
+    match config.kind {
+        EngineKind::Check => Ok(()),
+        EngineKind::Buildx => check_buildx(config).map(drop),
+        EngineKind::Buildah | EngineKind::Auto => {
+            check_programs()?;
+            config.registry.as_ref().map_or_else(|| OwnRegistry::program().map(drop), |_| Ok(()))
+        }
+    }
+    #[cfg(not(target_os = "linux"))]
+    match config.kind {
+        EngineKind::Check => Ok(()),
+        kind => Err(needs_linux(kind.as_str())),
+    }
 }
 
 #[cfg(target_os = "linux")]
@@ -63,13 +88,34 @@ async fn start_buildah(
     Ok(StartedEngine { engine, registry })
 }
 
+#[cfg(target_os = "linux")]
+async fn start_buildx(
+    config: &EngineConfig,
+    state: Option<&Path>,
+) -> Result<Arc<dyn Engine>, ServerError> {
+    Ok(Arc::new(BuildxEngine::start(config, state).await?))
+}
+
+#[cfg(not(target_os = "linux"))]
+async fn start_buildx(
+    _config: &EngineConfig,
+    _state: Option<&Path>,
+) -> Result<Arc<dyn Engine>, ServerError> {
+    Err(needs_linux("buildx"))
+}
+
 #[cfg(not(target_os = "linux"))]
 async fn start_buildah(
     _config: &EngineConfig,
     _state: Option<&Path>,
 ) -> Result<StartedEngine, ServerError> {
+    Err(needs_linux("buildah"))
+}
+
+#[cfg(not(target_os = "linux"))]
+fn needs_linux(engine: &'static str) -> ServerError {
     let (message, help) = ("it needs Linux".to_owned(), "use --engine check".to_owned());
-    Err(ServerError::Engine { engine: "buildah", message, help })
+    ServerError::Engine { engine, message, help }
 }
 
 #[cfg(not(target_os = "linux"))]

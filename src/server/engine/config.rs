@@ -30,7 +30,7 @@ pub struct EngineConfig {
     pub auth: Option<PathBuf>,
     /// Maximum disk space of all builds together, with their caches, in bytes.
     pub disk: u64,
-    /// Maximum number of builds at the same time; `None` for one on each core.
+    /// Maximum number of builds at the same time; `None` for one on each core, and 8 with `buildx`.
     pub slots: Option<usize>,
     /// Maximum time of a build.
     pub build_timeout: Duration,
@@ -40,6 +40,8 @@ pub struct EngineConfig {
     pub max_processes: u32,
     /// Network of the commands of a build.
     pub network: BuildNetwork,
+    /// Builder of docker buildx; `None` for the one that the user has chosen.
+    pub builder: Option<String>,
     /// Repository for the layers of builds, which several servers share: a host and a path.
     pub cache: Option<String>,
 }
@@ -56,6 +58,7 @@ impl Default for EngineConfig {
             memory: DEFAULT_MEMORY_BYTES,
             max_processes: DEFAULT_MAX_PROCESSES,
             network: BuildNetwork::Private,
+            builder: None,
             cache: None,
         }
     }
@@ -76,12 +79,12 @@ pub enum BuildNetwork {
     Private,
     /// No network
     None,
-    /// The network of this machine, with its loopback interface
+    /// The network of the machine that builds, with its loopback interface
     Host,
 }
 
 impl BuildNetwork {
-    /// Returns the value as Buildah takes it.
+    /// Returns the value as flags have it.
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Private => "private",

@@ -1,20 +1,26 @@
 //! The engines that build images, behind one trait.
 //!
-//! `check` reads the archive and the Dockerfile, and builds nothing. `buildah` builds and pushes to a
-//! registry. Engines do not know the server: a job has everything that they need.
+//! `check` reads the archive and the Dockerfile, and builds nothing. `buildah` builds on this machine and
+//! pushes to a registry. `buildx` gives builds to a builder of docker buildx, which pushes. Engines do not
+//! know the server: a job has everything that they need.
 //!
 //! ```text
 //! worker ─► Engine::build(job, log, cancel) ─► check ── archive, Dockerfile, bases
 //!                                              buildah ─ check, then slot ─ process ─ cgroup
+//!                                              buildx ── check, then process ─ a builder elsewhere
 //! ```
 
 #[cfg(target_os = "linux")]
 mod buildah;
 #[cfg(target_os = "linux")]
+mod buildx;
+#[cfg(target_os = "linux")]
 mod cgroup;
 mod check;
 pub(super) mod choose;
 pub(crate) mod config;
+#[cfg(target_os = "linux")]
+mod folder;
 #[cfg(target_os = "linux")]
 mod kernel_file;
 #[cfg(target_os = "linux")]
@@ -23,19 +29,24 @@ mod own_registry;
 mod process;
 #[cfg(target_os = "linux")]
 mod programs;
+#[cfg(target_os = "linux")]
+mod pushed;
 
 use std::collections::VecDeque;
 use std::fmt;
 use std::fs::File;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use futures::future::BoxFuture;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio_util::sync::CancellationToken;
 
 use super::descriptors::open_patiently;
 use crate::base::file::PathError;
 use crate::base::name::{BuildId, Platform};
-use crate::base::reference::OciDigest;
+use crate::base::reference::{OciDigest, RegistryRef};
+use crate::base::text::exact_duration;
 
 /// Maximum number of lines that a [`LogTail`] keeps.
 const MAX_TAIL_LINES: usize = 20;
@@ -99,6 +110,16 @@ pub(super) struct BuildJob {
 }
 
 impl BuildJob {
+    /// Returns the reference to push to.
+    ///
+    /// # Errors
+    /// Fails if the server has no registry, or if no registry takes the name: a team's ID may have
+    /// letters that are not allowed in one.
+    fn destination(&self) -> Result<RegistryRef, String> {
+        let text = self.destination.as_deref().ok_or("the build has no destination")?;
+        text.parse().map_err(|error| format!("no registry takes the image: {error}"))
+    }
+
     /// Opens the archive. Waits while there are no free file descriptors.
     ///
     /// # Errors
@@ -108,6 +129,39 @@ impl BuildJob {
             format!("the server cannot read the uploaded context: {}", error.source)
         })
     }
+}
+
+/// Returns the message for a build that takes longer than the limit.
+fn too_long(limit: Duration) -> String {
+    let limit = exact_duration(limit);
+    format!("the build took longer than {limit}, the limit of this server")
+}
+
+/// Waits for a permit to build, and says so in the log.
+///
+/// # Errors
+/// Fails if the build is cancelled meanwhile.
+async fn wait_for_slot<'s>(
+    free: &'s Semaphore,
+    log: &dyn LogSink,
+    cancel: &CancellationToken,
+) -> Result<SemaphorePermit<'s>, EngineFailure> {
+    if let Ok(permit) = free.try_acquire() {
+        return Ok(permit);
+    }
+    log.line("waiting until another build has ended");
+    unless_cancelled(cancel, free.acquire()).await?.map_err(|_| EngineFailure::Cancelled)
+}
+
+/// Runs a part of a build.
+///
+/// # Errors
+/// Fails once the build is cancelled.
+async fn unless_cancelled<T>(
+    cancel: &CancellationToken,
+    part: impl Future<Output = T>,
+) -> Result<T, EngineFailure> {
+    cancel.run_until_cancelled(part).await.ok_or(EngineFailure::Cancelled)
 }
 
 /// The images of the server, which a Dockerfile may use.
@@ -182,6 +236,25 @@ impl LogSink for LogTail {
             lines.pop_front();
         }
         lines.push_back(text.to_owned());
+    }
+}
+
+/// The log of a step: that of the build, with the last lines for a message.
+struct TailedLog<'b> {
+    log: &'b dyn LogSink,
+    tail: LogTail,
+}
+
+impl<'b> TailedLog<'b> {
+    fn new(log: &'b dyn LogSink) -> Self {
+        Self { log, tail: LogTail::default() }
+    }
+}
+
+impl LogSink for TailedLog<'_> {
+    fn line(&self, text: &str) {
+        self.log.line(text);
+        self.tail.line(text);
     }
 }
 

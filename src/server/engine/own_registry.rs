@@ -53,16 +53,24 @@ pub(in crate::server) struct OwnRegistry {
 }
 
 impl OwnRegistry {
+    /// Returns the name of the program.
+    ///
+    /// # Errors
+    /// Fails if it is not installed.
+    pub(super) fn program() -> Result<&'static str, ServerError> {
+        PROGRAMS.into_iter().find(|name| is_installed(name)).ok_or_else(|| {
+            let help = "install it (on Debian `apt install docker-registry`), or name a registry \
+                        with --registry HOST:PORT";
+            unusable("it needs a registry to push to, and docker-registry is not in PATH", help)
+        })
+    }
+
     /// Starts the registry, and waits until it listens.
     ///
     /// # Errors
     /// Fails if the program is not installed, if its port is taken, and if it does not start.
     pub(super) async fn start(state: Option<&Path>) -> Result<Self, ServerError> {
-        let program = PROGRAMS.into_iter().find(|name| is_installed(name)).ok_or_else(|| {
-            let help = "install it (on Debian `apt install docker-registry`), or name a registry \
-                        with --registry HOST:PORT";
-            unusable("it needs a registry to push to, and docker-registry is not in PATH", help)
-        })?;
+        let program = Self::program()?;
         let (dir, temp) = folder(state)?;
         let (port, is_new) = port(&dir.join("port"))?;
         let config = dir.join("config.yml");

@@ -117,8 +117,9 @@ async fn a_cancelled_build_leaves_the_tag_of_the_one_before() {
     let service = Service::start(config(Duration::ZERO)).await;
     assert_eq!(service.push("app").await["status"], "COMPLETED");
     service.server.stop().await.unwrap();
-    let image = format!("{}/prime/local/app:v1", registry.address);
-    let before = registry.digest_of(&image);
+    // `None` at times: a registry fails reads of a tag that it writes.
+    let tagged = || registry.raw("prime/local/app:v1");
+    let before = tagged().unwrap();
     // Pushes, and does not end.
     let service = Service::start(config(Duration::from_secs(3600))).await;
     let build = service.initiate(json!({ "image_name": "app", "image_tag": "v1" })).await;
@@ -127,9 +128,9 @@ async fn a_cancelled_build_leaves_the_tag_of_the_one_before() {
     assert_eq!(service.put(build["upload_url"].as_str().unwrap(), context).await, 200);
     let started = json!({ "context_uploaded": true });
     assert_eq!(service.post(&format!("/images/build/{id}/start"), started).await.0, 200);
-    wait_until("the image is pushed", || registry.digest_of(&image) != before);
+    wait_until("the image is pushed", || tagged().is_some_and(|now| now != before));
     assert_eq!(service.post(&format!("/images/build/{id}/cancel"), json!({})).await.0, 200);
-    wait_until("the tag is as before", || registry.digest_of(&image) == before);
+    wait_until("the tag is as before", || tagged().is_some_and(|now| now == before));
     service.server.stop().await.unwrap();
 }
 
@@ -148,5 +149,5 @@ fn without_programs_auto_checks_and_says_so() {
         "Engine: check; images are checked, not built\n  note: buildah is not used: buildah, ";
     assert!(output.stderr.contains(block), "{output}");
     let args = ["serve", "--engine", "buildah", "--listen", "127.0.0.1:0", "--token", KEY];
-    env.run(args).code(1).says("is not in PATH").says("apt install buildah runc skopeo util-linux");
+    env.run(args).code(1).says("is not in PATH").says("apt install buildah runc util-linux");
 }

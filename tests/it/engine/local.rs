@@ -34,7 +34,7 @@ fn address(env: &TestEnv) -> String {
 }
 
 /// Asserts that no process, mount or registry of the local server is left.
-fn assert_nothing_is_left(env: &TestEnv) {
+pub(super) fn assert_nothing_is_left(env: &TestEnv) {
     let folder = env.path(SERVER).display().to_string();
     wait_until("nothing is left", || leftovers(&folder).is_empty());
     assert!(TcpStream::connect(address(env)).is_err(), "the registry still listens");
@@ -150,7 +150,7 @@ fn a_killed_apply_leaves_nothing() {
 #[test]
 fn a_missing_registry_program_is_named_in_one_line() {
     let Some((mut env, _)) = project(BASE) else { return };
-    only_programs(&mut env, &["buildah", "runc", "skopeo", "unshare", "setpriv", "sh"]);
+    only_programs(&mut env, &["buildah", "runc", "unshare", "setpriv", "sh"]);
     let reason = "it needs a registry to push to, and docker-registry is not in PATH";
     let help = "apt install docker-registry";
     env.run(APPLY).code(1).says(reason).says(help).says("--registry HOST:PORT");
@@ -175,7 +175,7 @@ fn without_engines_auto_says_that_nothing_is_built() {
         (&1.into(), &0.into())
     );
     let refused = env.run(["apply", "--local", "--engine", "buildah", "--auto-approve"]);
-    refused.code(1).says("buildah, runc, skopeo, unshare, setpriv is not in PATH");
+    refused.code(1).says("buildah, runc, unshare, setpriv is not in PATH");
     // The service has no engines to choose from.
     env.run(["apply", "--engine", "auto"]).code(64).says("add --local");
     env.set("IMGPLAN_ENGINE", "auto");

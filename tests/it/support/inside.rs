@@ -160,7 +160,7 @@ impl Simulation {
         let endpoint = Endpoint {
             url: server.url(),
             key: ApiKey::new("key"),
-            withholds_key: false,
+            key_from: None,
             owner: DefaultOwner::default(),
         };
         let client =

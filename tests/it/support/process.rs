@@ -40,9 +40,15 @@ impl Call {
 
     /// Limits the number of files that the program may have open.
     #[cfg(unix)]
-    pub(crate) fn with_descriptors(mut self, count: u32) -> Self {
+    pub(crate) fn with_descriptors(self, count: u32) -> Self {
+        self.in_shell(&format!(r#"ulimit -n {count}; exec "$0" "$@""#))
+    }
+
+    /// Runs a shell script, which runs the program as `"$0" "$@"`.
+    #[cfg(unix)]
+    pub(crate) fn in_shell(mut self, script: &str) -> Self {
         let mut shell = Command::new("sh");
-        shell.args(["-c", &format!(r#"ulimit -n {count}; exec "$0" "$@""#)]);
+        shell.args(["-c", script]);
         shell.arg(self.command.get_program()).args(self.command.get_args());
         let vars = self.command.get_envs().filter_map(|(name, value)| Some((name, value?)));
         shell.env_clear().envs(vars);
@@ -106,6 +112,12 @@ impl Call {
         }
         child.wait().unwrap();
         String::from_utf8(text).unwrap()
+    }
+
+    /// Starts the program on a terminal.
+    #[cfg(unix)]
+    pub(crate) fn start_on_terminal(self) -> super::Terminal {
+        super::Terminal::start(self.command)
     }
 
     fn spawn(mut self, read: bool) -> Running {

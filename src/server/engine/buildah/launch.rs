@@ -65,13 +65,6 @@ impl Launcher {
         command
     }
 
-    /// Returns a call of another program, without arguments.
-    pub(super) fn program(&self, slot: &Slot, name: &str) -> Command {
-        let mut command = self.start(slot, None);
-        command.arg(name);
-        command
-    }
-
     /// Returns the beginning of a command line. The environment has nothing of the server's but `PATH`
     /// and proxies.
     fn start(&self, slot: &Slot, cgroup: Option<PathBuf>) -> Command {

@@ -5,7 +5,6 @@
 
 mod description;
 mod failure;
-mod finished;
 mod launch;
 mod plain_file;
 mod probe;
@@ -15,16 +14,14 @@ mod steps;
 mod sweep;
 mod triggers;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use futures::future::BoxFuture;
-use tempfile::TempDir;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio_util::sync::CancellationToken;
 
-use self::finished::{PushRecord, PushRecords};
 use self::launch::Launcher;
 pub(super) use self::probe::check_programs;
 use self::slot::Slot;
@@ -32,14 +29,16 @@ use self::steps::BuildSteps;
 use super::cgroup::Cgroups;
 use super::check::{CheckEngine, CheckedDockerfile};
 use super::config::{EngineConfig, PushRegistry};
-use super::{BuildJob, BuiltImage, Capabilities, Engine, EngineFailure, LogSink};
+use super::folder::EngineFolder;
+use super::pushed::PushedImages;
+use super::{
+    BuildJob, BuiltImage, Capabilities, Engine, EngineFailure, LogSink, too_long, unless_cancelled,
+    wait_for_slot,
+};
 use crate::base::file::AtPath;
 use crate::base::input::{self, InputKind};
 use crate::base::name::BuildId;
-use crate::base::reference::RegistryRef;
 use crate::base::size;
-use crate::base::text::exact_duration;
-use crate::base::work_dir::WorkDir;
 use crate::server::error::ServerError;
 
 /// Minimum time between two measurements of a slot's disk space.
@@ -49,20 +48,18 @@ const DISK_INTERVAL: Duration = Duration::from_secs(1);
 pub(super) struct BuildahEngine {
     capabilities: Capabilities,
     config: EngineConfig,
-    registry: PushRegistry,
     launcher: Launcher,
     check: CheckEngine,
     /// `None` where cgroups cannot be used.
     cgroups: Option<Cgroups>,
-    records: PushRecords,
+    pushed: PushedImages,
     /// Slots without a build.
     slots: Mutex<Vec<Slot>>,
     /// A permit for each slot without a build.
     free: Semaphore,
     /// Maximum disk space of a slot in bytes.
     slot_bytes: u64,
-    /// Deletes the stores of a server without a state folder when dropped.
-    _temp: Option<TempDir>,
+    _folder: EngineFolder,
 }
 
 /// A slot in use, which is given back when dropped.
@@ -84,7 +81,7 @@ impl BuildahEngine {
         registry: &PushRegistry,
         state: Option<&Path>,
     ) -> Result<Self, ServerError> {
-        let (dir, temp) = folder(state)?;
+        let folder = EngineFolder::open(state)?;
         let credentials = registry
             .auth
             .as_deref()
@@ -95,25 +92,23 @@ impl BuildahEngine {
         let mut launcher = Launcher::new();
         let mut slots = Vec::with_capacity(count);
         for index in 0..count {
-            let mut slot = Slot::create(&dir, index, registry, credentials.as_deref())?;
+            let mut slot = Slot::create(&folder.path, index, registry, credentials.as_deref())?;
             sweep::sweep(&mut slot, &launcher).await;
             slots.push(slot);
         }
-        let records = dir.join("pushed");
-        let records = PushRecords::open(records.clone()).at("create the folder", &records)?;
-        let probed = probe::probe(&mut launcher, config, registry, &mut slots).await?;
+        let pushed = PushedImages::open(&folder.path, registry)?;
+        let probed = probe::probe(&mut launcher, config, &registry.address, &mut slots).await?;
         Ok(Self {
             capabilities: probed.capabilities,
             config: config.clone(),
-            registry: registry.clone(),
             launcher,
             check: CheckEngine::new(None),
             cgroups: probed.cgroups,
-            records,
+            pushed,
             free: Semaphore::new(slots.len()),
             slot_bytes: config.slot_bytes(slots.len()),
             slots: Mutex::new(slots),
-            _temp: temp,
+            _folder: folder,
         })
     }
 
@@ -124,13 +119,7 @@ impl BuildahEngine {
         cancel: &CancellationToken,
     ) -> Result<BuiltImage, EngineFailure> {
         let checked = self.check.check(job, log, cancel).await?;
-        let permit = if let Ok(permit) = self.free.try_acquire() {
-            permit
-        } else {
-            log.line("waiting until another build has ended");
-            let permit = cancel.run_until_cancelled(self.free.acquire()).await;
-            permit.and_then(Result::ok).ok_or(EngineFailure::Cancelled)?
-        };
+        let permit = wait_for_slot(&self.free, log, cancel).await?;
         let slot = self.free_slots().pop().ok_or(EngineFailure::Cancelled)?;
         let mut lease = SlotLease { engine: self, slot: Some(slot), _permit: permit };
         let Some(slot) = &mut lease.slot else { return Err(EngineFailure::Cancelled) };
@@ -149,7 +138,6 @@ impl BuildahEngine {
             launcher: &self.launcher,
             slot,
             config: &self.config,
-            registry: &self.registry,
             job,
             log,
             cancel: cancel.child_token(),
@@ -198,17 +186,11 @@ impl BuildahEngine {
         checked: &CheckedDockerfile,
     ) -> Result<BuiltImage, EngineFailure> {
         let id = &steps.job.id;
-        let destination = steps.job.destination.as_deref();
-        let destination = destination.ok_or_else(|| "the build has no destination".to_owned())?;
-        if let Some(record) = self.records.get(id)
-            && record.destination == destination
-            && let Some(size) = steps.pushed_size(destination, record.digest).await?
-        {
-            return Ok(BuiltImage { digest: Some(record.digest), size: Some(size) });
+        let destination = steps.job.destination()?;
+        let earlier = unless_cancelled(&steps.cancel, self.pushed.find(id, &destination)).await?;
+        if let Some(digest) = earlier {
+            return unless_cancelled(&steps.cancel, self.pushed.image(&destination, digest)).await;
         }
-        // A team's ID may have letters that no registry takes.
-        let parsed = destination.parse::<RegistryRef>();
-        parsed.map_err(|error| format!("no registry takes the image: {error}"))?;
         steps.check_downloads(checked)?;
         let own_format = steps.write_dockerfile(checked)?;
         steps.check_run(checked, &self.capabilities.architectures)?;
@@ -220,15 +202,14 @@ impl BuildahEngine {
             return Err(EngineFailure::Failed(format!("{}: {reason}", steps.job.dockerfile)));
         }
         steps.check_result().await?;
-        let digest = steps.push(destination).await?;
-        self.records.add(id, &PushRecord { destination: destination.to_owned(), digest });
-        let size = steps.pushed_size(destination, digest).await?;
-        Ok(BuiltImage { digest: Some(digest), size })
+        let digest = steps.push(&destination).await?;
+        self.pushed.add(id, &destination, digest);
+        unless_cancelled(&steps.cancel, self.pushed.image(&destination, digest)).await
     }
 
     /// Waits until a build takes too long or too much disk space, and returns the message.
     async fn exceeded_limit(&self, slot: &Slot) -> String {
-        let too_long = tokio::time::sleep(self.config.build_timeout);
+        let time = tokio::time::sleep(self.config.build_timeout);
         let too_large = async {
             loop {
                 let start = Instant::now();
@@ -240,10 +221,7 @@ impl BuildahEngine {
             }
         };
         tokio::select! {
-            () = too_long => {
-                let limit = exact_duration(self.config.build_timeout);
-                format!("the build took longer than {limit}, the limit of this server")
-            }
+            () = time => too_long(self.config.build_timeout),
             () = too_large => self.too_large(),
         }
     }
@@ -273,7 +251,7 @@ impl Engine for BuildahEngine {
     }
 
     fn forget(&self, id: &BuildId) {
-        self.records.remove(id);
+        self.pushed.forget(id);
     }
 }
 
@@ -289,19 +267,4 @@ impl Drop for BuildahEngine {
             cgroups.remove_now();
         }
     }
-}
-
-/// Returns the folder of the slots, and the temporary folder that it is in without a state.
-fn folder(state: Option<&Path>) -> Result<(PathBuf, Option<TempDir>), ServerError> {
-    let (dir, temp) = if let Some(state) = state {
-        (state.join("engine"), None)
-    } else {
-        let system = std::env::temp_dir();
-        let temp = tempfile::Builder::new().prefix("imgplan-engine-").tempdir();
-        let temp = temp.at("create a folder in", &system)?;
-        (temp.path().to_owned(), Some(temp))
-    };
-    WorkDir::create_private(&dir)?;
-    let dir = std::path::absolute(&dir).at("find", &dir)?;
-    Ok((dir, temp))
 }

@@ -22,13 +22,13 @@ use crate::base::safe_text::one_line;
 use crate::base::size;
 use crate::base::text::{exact_duration, plural};
 use crate::server::engine::cgroup::Cgroups;
-use crate::server::engine::config::{EngineConfig, PushRegistry};
+use crate::server::engine::config::EngineConfig;
 use crate::server::engine::programs::is_installed;
 use crate::server::engine::{BaseImage, BaseImages, BuildJob, Capabilities, LogTail};
 use crate::server::error::ServerError;
 
 /// The programs that the engine runs.
-const PROGRAMS: [&str; 5] = ["buildah", "runc", "skopeo", "unshare", "setpriv"];
+const PROGRAMS: [&str; 4] = ["buildah", "runc", "unshare", "setpriv"];
 
 /// The Dockerfile of a small build.
 const DOCKERFILE: &str = "FROM scratch\nCOPY probe /probe\nRUN [\"/probe\"]\n";
@@ -63,7 +63,7 @@ pub(in crate::server::engine) fn check_programs() -> Result<(), ServerError> {
     if missing.is_empty() {
         return Ok(());
     }
-    let help = "install the programs, on Debian with `apt install buildah runc skopeo util-linux`";
+    let help = "install the programs, on Debian with `apt install buildah runc util-linux`";
     let message = format!("{} is not in PATH", missing.join(", "));
     Err(ServerError::Engine { engine: "buildah", message, help: help.to_owned() })
 }
@@ -75,7 +75,7 @@ pub(in crate::server::engine) fn check_programs() -> Result<(), ServerError> {
 pub(super) async fn probe(
     launcher: &mut Launcher,
     config: &EngineConfig,
-    registry: &PushRegistry,
+    registry: &str,
     slots: &mut [Slot],
 ) -> Result<Probed, ServerError> {
     let mut gaps = Vec::new();
@@ -85,7 +85,7 @@ pub(super) async fn probe(
     let Some(slot) = slots.first_mut() else { return Err(unusable("there is no slot")) };
     let native = native_platform();
     let build = async |launcher: &Launcher, cgroups: Option<&Cgroups>, platform| {
-        probe_build(&Probe { launcher, config, registry, slot: &*slot, cgroups }, platform).await
+        probe_build(&Probe { launcher, config, slot: &*slot, cgroups }, platform).await
     };
     let mut result = build(launcher, cgroups.as_ref(), native).await?;
     if let (ProbeBuild::CopiesOnly(reason), true) = (&result, cgroups.is_some()) {
@@ -121,7 +121,7 @@ pub(super) async fn probe(
     }
     sweep(slot, launcher).await;
     let enforced = enforced(config, cgroups.as_ref(), slots.len());
-    let registry = Some(registry.address.clone());
+    let registry = Some(registry.to_owned());
     let isolation = if launcher.rootless { "runc in a user namespace (rootless)" } else { "runc" };
     let isolation = format!("{isolation}, network {}", config.network.as_str());
     let capabilities =
@@ -152,14 +152,13 @@ fn enforced(config: &EngineConfig, cgroups: Option<&Cgroups>, slots: usize) -> V
 struct Probe<'p> {
     launcher: &'p Launcher,
     config: &'p EngineConfig,
-    registry: &'p PushRegistry,
     slot: &'p Slot,
     cgroups: Option<&'p Cgroups>,
 }
 
 /// Builds an image of one program, and runs the program.
 async fn probe_build(probe: &Probe<'_>, platform: Platform) -> Result<ProbeBuild, ServerError> {
-    let &Probe { launcher, config, registry, slot, cgroups } = probe;
+    let &Probe { launcher, config, slot, cgroups } = probe;
     let cannot_write = |error: io::Error| unusable(&format!("cannot write a context: {error}"));
     let archive = archive(platform).map_err(cannot_write)?;
     let job = BuildJob {
@@ -177,7 +176,6 @@ async fn probe_build(probe: &Probe<'_>, platform: Platform) -> Result<ProbeBuild
         launcher,
         slot,
         config,
-        registry,
         job: &job,
         log: &log,
         cancel: CancellationToken::new(),

@@ -4,8 +4,6 @@ use std::collections::BTreeSet;
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 
-use serde::Deserialize;
-
 use super::description::{DESCRIPTION, ImageDescription, ImageFormat};
 use super::failure;
 use super::launch::Launcher;
@@ -17,11 +15,10 @@ use crate::base::name::Platform;
 use crate::base::reference::{OciDigest, RegistryRef};
 use crate::base::safe_text::one_line;
 use crate::base::size;
-use crate::dockerfile::ReferencePlatform;
 use crate::server::engine::cgroup::BuildCgroup;
 use crate::server::engine::check::{CheckedDockerfile, FoundBase};
-use crate::server::engine::config::{BuildNetwork, EngineConfig, PushRegistry, RegistryTrust};
-use crate::server::engine::{BaseImage, BuildJob, EngineFailure, LogSink, LogTail, process};
+use crate::server::engine::config::{BuildNetwork, EngineConfig};
+use crate::server::engine::{BuildJob, EngineFailure, LogSink, TailedLog, process};
 use tokio_util::sync::CancellationToken;
 
 /// Name of the result in the slot's store. Not the destination, so that no build uses an image that was
@@ -36,36 +33,10 @@ pub(super) struct BuildSteps<'b> {
     pub(super) launcher: &'b Launcher,
     pub(super) slot: &'b Slot,
     pub(super) config: &'b EngineConfig,
-    pub(super) registry: &'b PushRegistry,
     pub(super) job: &'b BuildJob,
     pub(super) log: &'b dyn LogSink,
     pub(super) cancel: CancellationToken,
     pub(super) cgroup: Option<&'b BuildCgroup>,
-}
-
-/// The log of a step: that of the build, with the last lines for a message.
-struct StepLog<'b> {
-    log: &'b dyn LogSink,
-    tail: LogTail,
-}
-
-impl LogSink for StepLog<'_> {
-    fn line(&self, text: &str) {
-        self.log.line(text);
-        self.tail.line(text);
-    }
-}
-
-/// The parts of a manifest that make up the size of an image.
-#[derive(Deserialize)]
-struct ManifestSizes {
-    config: BlobSize,
-    layers: Vec<BlobSize>,
-}
-
-#[derive(Deserialize)]
-struct BlobSize {
-    size: u64,
 }
 
 impl BuildSteps<'_> {
@@ -83,7 +54,10 @@ impl BuildSteps<'_> {
         for base in bases {
             let reference = full_reference(base)?;
             // Buildah itself refuses other platforms.
-            let wanted = self.platform_of(&base.platform).unwrap_or(self.job.platform);
+            let wanted = base
+                .platform
+                .on_builder(self.job.platform, native_platform())
+                .unwrap_or(self.job.platform);
             if pulled.insert((reference.clone(), wanted)) {
                 format = format.max(self.pull(base, &reference, wanted).await?);
             }
@@ -124,16 +98,6 @@ impl BuildSteps<'_> {
         ))
     }
 
-    /// Returns the platform that a Dockerfile means. `None` for one that is not supported.
-    fn platform_of(&self, platform: &ReferencePlatform) -> Option<Platform> {
-        match platform {
-            ReferencePlatform::Unit => Some(self.job.platform),
-            ReferencePlatform::Fixed(platform) => Some(*platform),
-            ReferencePlatform::Builder => Some(native_platform()),
-            ReferencePlatform::Other(_) => None,
-        }
-    }
-
     /// Checks that this machine runs the programs of every stage that runs one.
     ///
     /// # Errors
@@ -143,9 +107,10 @@ impl BuildSteps<'_> {
         checked: &CheckedDockerfile,
         runnable: &[Platform],
     ) -> Result<(), EngineFailure> {
-        let platforms = checked.run_platforms.iter().filter_map(|name| self.platform_of(name));
-        let mut missing = platforms.filter(|platform| !runnable.contains(platform));
-        let Some(missing) = missing.next() else { return Ok(()) };
+        let (unit, builder) = (self.job.platform, native_platform());
+        let Some(missing) = checked.missing_platform(unit, builder, runnable) else {
+            return Ok(());
+        };
         let dockerfile = &self.job.dockerfile;
         failed(if missing == native_platform() {
             format!("{dockerfile}: RUN does not work on this server; its start-up message says why")
@@ -270,7 +235,7 @@ impl BuildSteps<'_> {
     ///
     /// # Errors
     /// Fails if the registry does not take it.
-    pub(super) async fn push(&self, destination: &str) -> Result<OciDigest, EngineFailure> {
+    pub(super) async fn push(&self, destination: &RegistryRef) -> Result<OciDigest, EngineFailure> {
         let mut command = self.buildah();
         command.args(["push", "--digestfile", "/dev/stdout"]);
         command.arg("--authfile").arg(self.slot.authfile());
@@ -285,30 +250,6 @@ impl BuildSteps<'_> {
                 failed(format!("the image cannot be pushed to `{destination}`: {cause}"))
             }
         }
-    }
-
-    /// Returns the size of a pushed image; `None` if the registry does not have the digest.
-    ///
-    /// # Errors
-    /// Fails if the build was cancelled, or if Skopeo cannot be started.
-    pub(super) async fn pushed_size(
-        &self,
-        destination: &str,
-        digest: OciDigest,
-    ) -> Result<Option<u64>, EngineFailure> {
-        let repository = destination.rsplit_once(':').map_or(destination, |(name, _)| name);
-        let mut command = self.launcher.program(self.slot, "skopeo");
-        command.args(["inspect", "--raw", "--authfile"]).arg(self.slot.authfile());
-        if self.registry.trust == RegistryTrust::PlainHttp {
-            command.arg("--tls-verify=false");
-        }
-        command.arg(format!("docker://{repository}@{digest}"));
-        let (status, output) = process::capture(command, &self.step_log(), &self.cancel).await?;
-        let sizes = serde_json::from_slice::<ManifestSizes>(&output).ok();
-        let total = |sizes: ManifestSizes| {
-            sizes.layers.iter().fold(sizes.config.size, |sum, blob| sum.saturating_add(blob.size))
-        };
-        Ok(sizes.filter(|_| status.success()).map(total))
     }
 
     /// Describes an image of the slot's store.
@@ -330,8 +271,8 @@ impl BuildSteps<'_> {
         self.launcher.buildah(self.slot, self.job.platform, self.cgroup)
     }
 
-    fn step_log(&self) -> StepLog<'_> {
-        StepLog { log: self.log, tail: LogTail::default() }
+    fn step_log(&self) -> TailedLog<'_> {
+        TailedLog::new(self.log)
     }
 }
 
@@ -340,13 +281,7 @@ impl BuildSteps<'_> {
 /// # Errors
 /// Fails if it is not a reference. Buildah also reads other names, such as paths of this machine.
 fn full_reference(base: &FoundBase) -> Result<String, EngineFailure> {
-    if let BaseImage::Own(reference) = &base.image {
-        return Ok(reference.clone());
-    }
-    let reference: RegistryRef =
-        base.reference.parse().map_err(|error: crate::base::name::NameError| {
-            format!("line {}: {}: {}", base.line, error.message, error.help)
-        })?;
+    let reference = base.full_reference()?;
     // Buildah does not take a tag and a digest together.
     Ok(match reference.digest() {
         Some(digest) => format!("{}@{digest}", reference.name()),

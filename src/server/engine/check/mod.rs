@@ -15,7 +15,8 @@ use tokio_util::sync::CancellationToken;
 use super::{
     BaseImage, BaseImages, BuildJob, BuiltImage, Capabilities, Engine, EngineFailure, LogSink,
 };
-use crate::base::name::Platform;
+use crate::base::name::{NameError, Platform};
+use crate::base::reference::RegistryRef;
 use crate::base::size::bytes;
 use crate::base::text::plural;
 use crate::dockerfile::reached::ReadBy;
@@ -46,6 +47,21 @@ pub(super) struct CheckedDockerfile {
     pub(super) downloads: Vec<usize>,
 }
 
+impl CheckedDockerfile {
+    /// Returns the first platform of a stage that runs a command, of which the builder runs no programs.
+    /// `unit` is the platform of the build, `builder` that of the builder.
+    pub(super) fn missing_platform(
+        &self,
+        unit: Platform,
+        builder: Platform,
+        runnable: &[Platform],
+    ) -> Option<Platform> {
+        let platforms = self.run_platforms.iter();
+        let mut platforms = platforms.filter_map(|platform| platform.on_builder(unit, builder));
+        platforms.find(|platform| !runnable.contains(platform))
+    }
+}
+
 /// An image that a Dockerfile uses.
 #[derive(Debug)]
 pub(super) struct FoundBase {
@@ -55,6 +71,23 @@ pub(super) struct FoundBase {
     /// The platform for which the Dockerfile uses it.
     pub(super) platform: ReferencePlatform,
     pub(super) image: BaseImage,
+}
+
+impl FoundBase {
+    /// Returns the reference with its registry.
+    ///
+    /// # Errors
+    /// Fails if it is not a reference.
+    pub(super) fn full_reference(&self) -> Result<RegistryRef, EngineFailure> {
+        let text = match &self.image {
+            BaseImage::Own(reference) => reference,
+            BaseImage::External => &self.reference,
+        };
+        text.parse().map_err(|error: NameError| {
+            let Self { line, .. } = self;
+            EngineFailure::Failed(format!("line {line}: {}: {}", error.message, error.help))
+        })
+    }
 }
 
 impl CheckEngine {

@@ -1,8 +1,22 @@
-//! Arguments of `imgplan graph`.
+//! Arguments of `imgplan show` and `imgplan graph`. The doc comments are the help texts.
 
 use clap::{Args, ValueEnum};
 
-use super::CommonArgs;
+use super::manifest::{CommonArgs, FileArgs, JsonArgs};
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct ShowArgs {
+    /// Only these images: `name` or `name:tag`
+    #[arg(value_name = "IMAGE")]
+    pub(in crate::cli) images: Vec<String>,
+    /// Show the lockfile of `--local`
+    #[arg(long, env = "IMGPLAN_LOCAL", help_heading = "Service")]
+    pub(in crate::cli) local: bool,
+    #[command(flatten)]
+    pub(super) json: JsonArgs,
+    #[command(flatten)]
+    pub(super) file: FileArgs,
+}
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct GraphArgs {

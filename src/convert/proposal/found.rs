@@ -6,13 +6,8 @@ pub(crate) enum KnownFile {
     Dockerfile,
     /// The `task.toml` of a Harbor task.
     HarborTask,
-    /// A file of Bake that `imgplan convert` reads.
-    BakeJson,
-    /// A file of Bake that only Bake itself reads.
-    BakeHcl,
-    Compose,
-    Regsync,
-    Skopeo,
+    /// A file of another tool, with its format for `imgplan convert`.
+    Foreign(&'static str),
 }
 
 /// Ends of the names of files beside Dockerfiles that are none themselves: ignore files, templates, and
@@ -38,20 +33,15 @@ const DOCKERFILE_ENDS: [&str; 2] = [".Dockerfile", ".dockerfile"];
 
 /// Returns the meaning of a file name, if it has one.
 pub(crate) fn known_file(name: &str) -> Option<KnownFile> {
-    let (stem, extension) = name.rsplit_once('.').unwrap_or((name, ""));
-    let is_yaml = matches!(extension, "yaml" | "yml");
-    match name {
-        "task.toml" => return Some(KnownFile::HarborTask),
-        "docker-bake.json" => return Some(KnownFile::BakeJson),
-        "docker-bake.hcl" => return Some(KnownFile::BakeHcl),
-        _ => {}
-    }
-    match stem {
-        "compose" | "docker-compose" if is_yaml => Some(KnownFile::Compose),
-        "regsync" if is_yaml => Some(KnownFile::Regsync),
-        _ if is_yaml && name.contains("skopeo") => Some(KnownFile::Skopeo),
-        _ => DockerfileName::parse(name).map(|_| KnownFile::Dockerfile),
-    }
+    let yaml = name.strip_suffix(".yaml").or_else(|| name.strip_suffix(".yml"));
+    Some(match (name, yaml) {
+        ("task.toml", _) => KnownFile::HarborTask,
+        ("docker-bake.json" | "docker-bake.hcl", _) => KnownFile::Foreign("bake"),
+        (_, Some("compose" | "docker-compose")) => KnownFile::Foreign("compose"),
+        (_, Some("regsync")) => KnownFile::Foreign("regsync"),
+        (_, Some(stem)) if stem.contains("skopeo") => KnownFile::Foreign("skopeo"),
+        _ => DockerfileName::parse(name).map(|_| KnownFile::Dockerfile)?,
+    })
 }
 
 /// The name of a Dockerfile.
@@ -90,17 +80,15 @@ pub(crate) struct FoundDockerfile {
     pub(crate) context: String,
     /// The images that it uses, with variables expanded.
     pub(crate) references: Vec<String>,
-    /// Names of images, as written, with a variable that has no value.
-    pub(crate) unresolved: Vec<String>,
 }
 
 /// Splits a path into its folder, `.` for none, and its name.
-pub(super) fn split(path: &str) -> (&str, &str) {
+pub(crate) fn split(path: &str) -> (&str, &str) {
     path.rsplit_once('/').unwrap_or((".", path))
 }
 
 /// Joins a folder and a path in it.
-pub(super) fn join(folder: &str, path: &str) -> String {
+pub(crate) fn join(folder: &str, path: &str) -> String {
     if folder == "." { path.to_owned() } else { format!("{folder}/{path}") }
 }
 
@@ -143,12 +131,12 @@ mod tests {
             (".Dockerfile", None),
             ("Dockerfiles", None),
             ("task.toml", Some(HarborTask)),
-            ("docker-bake.json", Some(BakeJson)),
-            ("docker-bake.hcl", Some(BakeHcl)),
-            ("compose.yml", Some(Compose)),
-            ("docker-compose.yaml", Some(Compose)),
-            ("regsync.yml", Some(Regsync)),
-            ("skopeo-sync.yaml", Some(Skopeo)),
+            ("docker-bake.json", Some(Foreign("bake"))),
+            ("docker-bake.hcl", Some(Foreign("bake"))),
+            ("compose.yml", Some(Foreign("compose"))),
+            ("docker-compose.yaml", Some(Foreign("compose"))),
+            ("regsync.yml", Some(Foreign("regsync"))),
+            ("skopeo-sync.yaml", Some(Foreign("skopeo"))),
             ("skopeo.md", None),
             ("compose.json", None),
             ("README.md", None),
