@@ -8,23 +8,10 @@ mod references;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use self::found::{FoundDockerfile, split};
+use self::found::{FoundDockerfile, FoundFiles, split};
 use self::naming::{NameParts, ProposedName};
 use super::draft::{Discovery, Draft, DraftImage, DraftOrigin};
 use crate::base::name::{Tag, image_name_of};
-
-/// Files that were found in a folder.
-#[derive(Debug, Default)]
-pub(crate) struct FoundFiles {
-    /// Name of the folder.
-    pub(crate) root: String,
-    /// Sorted by their paths.
-    pub(crate) dockerfiles: Vec<FoundDockerfile>,
-    /// Folders of Harbor tasks, relative to the folder; `.` for itself.
-    pub(crate) tasks: BTreeSet<String>,
-    /// Folders in which a pattern would find more than was found.
-    pub(crate) irregular: BTreeSet<String>,
-}
 
 /// Proposes a manifest.
 ///
@@ -37,7 +24,7 @@ pub(crate) fn propose(found: &FoundFiles) -> Result<Draft, String> {
     let groups = groups(&found.dockerfiles);
     let mut images = Vec::new();
     let mut alone: BTreeSet<usize> = (0..names.len()).collect();
-    for (origin, members) in discovery::discovered(&found.dockerfiles, &names, &found.irregular) {
+    for (origin, members) in discovery::discovered(found, &names) {
         alone.retain(|index| members.binary_search(index).is_err());
         images.push((members[0], DraftImage::new(origin)));
     }
@@ -141,6 +128,7 @@ mod tests {
         FoundFiles {
             root: "Shop".to_owned(),
             dockerfiles: rows.iter().map(dockerfile).collect(),
+            left_out: vec!["s/broken/Dockerfile".to_owned()],
             tasks: tasks.iter().map(|&text| text.to_owned()).collect(),
             irregular: irregular.iter().map(|&text| text.to_owned()).collect(),
         }
@@ -207,6 +195,7 @@ mod tests {
         images:
           - discover:
               glob: "s/*"
+              exclude: [s/broken]
             groups: [s]
         "#);
         assert!(!proposed(&found(own, &["s"], &[])).contains("discover"));
@@ -224,7 +213,7 @@ mod tests {
             context: a
           - discover:
               glob: "s/*"
-              exclude: [s/a, s/e, s/7]
+              exclude: [s/a, s/e, s/7, s/broken]
             groups: [s]
           - name: s-a
             context: s/a

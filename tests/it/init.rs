@@ -169,7 +169,7 @@ fn a_manifest_is_never_overwritten() {
 #[test]
 fn files_of_other_tools_are_named_with_their_commands() {
     let env = TestEnv::new();
-    env.run(["init", "--yes"]).code(1).says("found no Dockerfile and no Harbor task");
+    env.run(["init", "--yes"]).code(1).says("found no valid Dockerfile and no Harbor task");
     env.write("docker-bake.json", "{}").write("ci/docker-bake.hcl", "").write("regsync.yml", "");
     env.write("mirror/skopeo.yaml", "");
     let output = env.run(["init", "--yes"]);
@@ -201,12 +201,19 @@ fn tasks_of_several_folders_get_names_of_their_own() {
     assert_eq!(planned(&env), ["easy-ready:1", "easy-sort", "hard-ready:1", "hard-sort", "sort"]);
 }
 
+/// Files that are no Dockerfiles, and one that needs the value of an argument.
 #[test]
-fn a_dockerfile_with_errors_is_proposed() {
-    let env = shop();
-    env.context("broken", "FRM scratch\n").context("open", "ARG BASE\nFROM $BASE\n");
-    env.ok(["init", "--yes"]);
-    env.run(["validate"]).code(1).says("FRM").says("$BASE");
+fn dockerfiles_that_no_plan_can_have_are_left_out() {
+    let env = TestEnv::new();
+    for name in ["a", "b", "c", "d"] {
+        env.context(&format!("s/{name}"), "FROM scratch\n");
+    }
+    env.context("s/broken", "FRM scratch\n").context("s/open", "ARG BASE\nFROM $BASE\n");
+    let output = env.ok(["init", "--yes"]);
+    output.says("note: left out s/broken/Dockerfile: unknown instruction `FRM`");
+    output.says("note: left out s/open/Dockerfile: `$BASE` is not an image name");
+    assert_eq!(planned(&env), ["a", "b", "c", "d"]);
+    assert!(env.read("imgplan.yaml").contains("exclude: [s/broken, s/open]"));
 }
 
 /// Names of folders that would be read as something else than names.

@@ -1,8 +1,8 @@
 //! Finds the Dockerfiles that one entry with `discover` describes. Pure.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use super::found::{DockerfileName, FoundDockerfile, join, split};
+use super::found::{DockerfileName, FoundDockerfile, FoundFiles, join, split};
 use super::naming::ProposedName;
 use crate::base::name::image_name_of;
 use crate::convert::draft::{Discovery, DraftOrigin};
@@ -58,33 +58,34 @@ impl<'a> Pattern<'a> {
     }
 }
 
-/// Returns the entries with `discover`, each with the indexes of its Dockerfiles. `irregular` are the
-/// folders in which a pattern would find more than was found.
+/// Returns the entries with `discover`, each with the indexes of its Dockerfiles.
 pub(super) fn discovered(
-    dockerfiles: &[FoundDockerfile],
+    FoundFiles { dockerfiles, left_out, irregular, .. }: &FoundFiles,
     names: &[ProposedName],
-    irregular: &BTreeSet<String>,
 ) -> Vec<(DraftOrigin, Vec<usize>)> {
-    let mut by_pattern: BTreeMap<Pattern<'_>, Vec<(usize, &str, bool)>> = BTreeMap::new();
-    for (index, found) in dockerfiles.iter().enumerate() {
-        if let Some((pattern, path, name)) = Pattern::of(&found.path) {
-            let has_name = names[index] == ProposedName { name, tag: None };
-            by_pattern.entry(pattern).or_default().push((index, path, has_name));
+    // With the index of a Dockerfile that may be discovered, because it gets its name by that.
+    let mut by_pattern: BTreeMap<Pattern<'_>, Vec<(Option<usize>, &str)>> = BTreeMap::new();
+    let proposed = dockerfiles.iter().zip(names).map(|(found, name)| (&*found.path, Some(name)));
+    let all = proposed.chain(left_out.iter().map(|path| (&**path, None)));
+    for (index, (path, proposed)) in all.enumerate() {
+        if let Some((pattern, path, name)) = Pattern::of(path) {
+            let has_name = proposed == Some(&ProposedName { name, tag: None });
+            by_pattern.entry(pattern).or_default().push((has_name.then_some(index), path));
         }
     }
     by_pattern.retain(|pattern, _| !irregular.contains(pattern.folder));
-    let entry = |(pattern, found): (Pattern<'_>, Vec<(usize, &str, bool)>)| {
-        let context = |index: usize| {
-            let FoundDockerfile { path, context, .. } = &dockerfiles[index];
-            Some(&**context).filter(|context| *context != split(path).0)
-        };
+    let entry = |(pattern, found): (Pattern<'_>, Vec<(Option<usize>, &str)>)| {
         let mut contexts: BTreeMap<Option<&str>, Vec<usize>> = BTreeMap::new();
-        for &(index, _, _) in found.iter().filter(|(_, _, has_name)| *has_name) {
-            contexts.entry(context(index)).or_default().push(index);
+        for index in found.iter().filter_map(|(index, _)| *index) {
+            let FoundDockerfile { path, context, .. } = &dockerfiles[index];
+            let context = Some(&**context).filter(|context| *context != split(path).0);
+            contexts.entry(context).or_default().push(index);
         }
         let (context, members) = contexts.into_iter().max_by_key(|(_, members)| members.len())?;
-        let others = found.iter().filter(|(index, _, _)| members.binary_search(index).is_err());
-        let exclude: Vec<String> = others.map(|(_, path, _)| (*path).to_owned()).collect();
+        let is_other =
+            |index: Option<usize>| index.is_none_or(|it| members.binary_search(&it).is_err());
+        let others = found.iter().filter(|(index, _)| is_other(*index));
+        let exclude: Vec<String> = others.map(|(_, path)| (*path).to_owned()).collect();
         let is_literal = |path: &str| !path.contains(PATTERN_CHARACTERS);
         let fits = members.len() >= MIN_DISCOVERED.max(exclude.len())
             && is_literal(pattern.folder)

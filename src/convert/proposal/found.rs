@@ -1,5 +1,7 @@
 //! Files that `imgplan init` looks for: their names, and the context of a Dockerfile. Pure.
 
+use std::collections::BTreeSet;
+
 /// A file that has a meaning by its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum KnownFile {
@@ -80,6 +82,21 @@ pub(crate) struct FoundDockerfile {
     pub(crate) context: String,
     /// The images that it uses, with variables expanded.
     pub(crate) references: Vec<String>,
+}
+
+/// Files that were found in a folder.
+#[derive(Debug, Default)]
+pub(crate) struct FoundFiles {
+    /// Name of the folder.
+    pub(crate) root: String,
+    /// Sorted by their paths.
+    pub(crate) dockerfiles: Vec<FoundDockerfile>,
+    /// Paths of Dockerfiles that are not proposed.
+    pub(crate) left_out: Vec<String>,
+    /// Folders of Harbor tasks, relative to the folder; `.` for itself.
+    pub(crate) tasks: BTreeSet<String>,
+    /// Folders in which a pattern would find more than was found.
+    pub(crate) irregular: BTreeSet<String>,
 }
 
 /// Splits a path into its folder, `.` for none, and its name.

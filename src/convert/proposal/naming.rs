@@ -13,6 +13,9 @@ use crate::base::name::{Tag, image_name_of};
 /// Maximum length of a proposed name, which leaves room for a number behind it.
 const MAX_NAME_BYTES: usize = 200;
 
+/// Folders that say what is in them, and not for what. An image is not named after them.
+const PLAIN_FOLDERS: [&str; 5] = ["build", "container", "docker", "image", "src"];
+
 /// The name and the tag of an image.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct ProposedName {
@@ -43,6 +46,9 @@ impl NameParts {
             (variant, _) => parts.extend(variant.map(str::to_owned)),
         }
         let tag = take_tag(&mut parts);
+        while parts.len() > 1 && parts.last().is_some_and(|last| PLAIN_FOLDERS.contains(&&**last)) {
+            parts.pop();
+        }
         let parts = parts.iter().map(|part| image_name_of(&in_kebab_case(part)));
         let mut parts: Vec<String> = parts.filter(|part| !part.is_empty()).collect();
         if parts.is_empty() {
@@ -176,6 +182,7 @@ mod tests {
             (&["docker/api.Dockerfile", "Dockerfile.web"], &["api", "web"]),
             (&["Dockerfile", "Dockerfile.dev"], &["shop", "shop-dev"]),
             (&["a/Dockerfile", "a/Dockerfile.dev"], &["a", "a-dev"]),
+            (&["docker/Dockerfile", "x/src/docker/Dockerfile"], &["shop", "x"]),
             (&["NodeBase/Dockerfile", "API/Dockerfile"], &["node-base", "api"]),
             // The nearest one keeps the name.
             (&["api/Dockerfile", "x/api/Dockerfile"], &["api", "x-api"]),
