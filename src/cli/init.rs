@@ -96,8 +96,8 @@ fn read(root: &Path, paths: FoundPaths) -> (FoundFiles, Vec<String>) {
     (found, limited(notes, "notes"))
 }
 
-/// Reads a Dockerfile. Fails with the reason why no plan could have it: it is invalid, or the name of an
-/// image needs the value of an argument.
+/// Reads a Dockerfile. Fails with the reason why no plan could have it: it is invalid, or the name of
+/// an image needs the value of an argument.
 fn read_dockerfile(root: &Path, path: &str) -> Result<FoundDockerfile, String> {
     let text = input::read_text(&root.join(path), InputKind::Dockerfile);
     let text = text.map_err(|error| error.to_string())?;

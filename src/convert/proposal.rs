@@ -48,8 +48,8 @@ pub(crate) fn propose(found: &FoundFiles) -> Result<Draft, String> {
     Ok(draft)
 }
 
-/// Returns an entry for each folder with Harbor tasks, and the names of the tasks that are built. Tasks
-/// of several folders have the names of these in front.
+/// Returns an entry for each folder with Harbor tasks, and the names of the tasks that are built.
+/// Tasks of several folders have the names of these in front.
 fn tasks(folders: &BTreeSet<String>) -> (Vec<DraftImage>, BTreeSet<String>) {
     let mut by_parent: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for path in folders {
@@ -206,25 +206,26 @@ mod tests {
             ("s/e/Dockerfile", ".", &[]),
             ("s/7/Dockerfile", "s/7", &[]),
         ];
-        let mixed = [own, &[("s/f/Dockerfile", "s/f", &[])], others].concat();
+        let mut mixed = [own, &[("s/f/Dockerfile", "s/f", &[])], others].concat();
+        mixed.sort_unstable();
         insta::assert_snapshot!(proposed(&found(&mixed, &[], &[])), @r#"
         images:
           - name: a
             context: a
-          - discover:
-              glob: "s/*"
-              exclude: [s/a, s/e, s/7, s/broken]
+          - name: s
+            tag: "7"
+            context: s/7
             groups: [s]
           - name: s-a
             context: s/a
             groups: [s]
+          - discover:
+              glob: "s/*"
+              exclude: [s/7, s/a, s/e, s/broken]
+            groups: [s]
           - name: e
             context: "."
             dockerfile: s/e/Dockerfile
-            groups: [s]
-          - name: s
-            tag: "7"
-            context: s/7
             groups: [s]
         "#);
         let strange = [own, &[("s/{x}/Dockerfile", ".", &[])]].concat();

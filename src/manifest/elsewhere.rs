@@ -8,8 +8,8 @@ use super::header::root_of;
 /// Names that a manifest may have.
 const NAMES: [&str; 2] = ["imgplan.yaml", "imgplan.yml"];
 
-/// Returns the path of the manifest in the working directory, if there is one, or anything else with its
-/// name.
+/// Returns the path of the manifest in the working directory, if there is one, or anything else with
+/// its name.
 pub(crate) fn existing() -> Option<&'static Path> {
     NAMES.into_iter().map(Path::new).find(|path| path.symlink_metadata().is_ok())
 }

@@ -7,12 +7,6 @@ pub(in crate::cli) struct InitArgs {
     /// Write the manifest without a prompt
     ///
     /// A manifest that exists is never overwritten.
-    #[arg(
-        short,
-        long,
-        visible_alias = "auto-approve",
-        env = "IMGPLAN_YES",
-        help_heading = "Output"
-    )]
+    #[arg(short, long, env = "IMGPLAN_YES", help_heading = "Output")]
     pub(in crate::cli) yes: bool,
 }

@@ -15,7 +15,7 @@ const PATTERN_CHARACTERS: [char; 6] = ['*', '?', '[', ']', '{', '}'];
 
 /// The Dockerfiles that one pattern finds.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-struct Pattern<'a> {
+struct SharedPattern<'a> {
     /// The folder that has their folders, or with `end` the Dockerfiles themselves.
     folder: &'a str,
     /// The name of each Dockerfile; empty with `end`.
@@ -24,9 +24,9 @@ struct Pattern<'a> {
     end: Option<&'static str>,
 }
 
-impl<'a> Pattern<'a> {
-    /// Returns the pattern that finds a Dockerfile, the path that it finds, and the name that it gives
-    /// the image.
+impl<'a> SharedPattern<'a> {
+    /// Returns the pattern that finds a Dockerfile, the path that it finds, and the name that it
+    /// gives the image.
     fn of(path: &'a str) -> Option<(Self, &'a str, String)> {
         let (own, file) = split(path);
         let name = DockerfileName::parse(file)?;
@@ -64,17 +64,17 @@ pub(super) fn discovered(
     names: &[ProposedName],
 ) -> Vec<(DraftOrigin, Vec<usize>)> {
     // With the index of a Dockerfile that may be discovered, because it gets its name by that.
-    let mut by_pattern: BTreeMap<Pattern<'_>, Vec<(Option<usize>, &str)>> = BTreeMap::new();
+    let mut by_pattern: BTreeMap<SharedPattern<'_>, Vec<(Option<usize>, &str)>> = BTreeMap::new();
     let proposed = dockerfiles.iter().zip(names).map(|(found, name)| (&*found.path, Some(name)));
     let all = proposed.chain(left_out.iter().map(|path| (&**path, None)));
     for (index, (path, proposed)) in all.enumerate() {
-        if let Some((pattern, path, name)) = Pattern::of(path) {
+        if let Some((pattern, path, name)) = SharedPattern::of(path) {
             let has_name = proposed == Some(&ProposedName { name, tag: None });
             by_pattern.entry(pattern).or_default().push((has_name.then_some(index), path));
         }
     }
     by_pattern.retain(|pattern, _| !irregular.contains(pattern.folder));
-    let entry = |(pattern, found): (Pattern<'_>, Vec<(Option<usize>, &str)>)| {
+    let entry = |(pattern, found): (SharedPattern<'_>, Vec<(Option<usize>, &str)>)| {
         let mut contexts: BTreeMap<Option<&str>, Vec<usize>> = BTreeMap::new();
         for index in found.iter().filter_map(|(index, _)| *index) {
             let FoundDockerfile { path, context, .. } = &dockerfiles[index];

@@ -12,8 +12,8 @@ pub(crate) enum KnownFile {
     Foreign(&'static str),
 }
 
-/// Ends of the names of files beside Dockerfiles that are none themselves: ignore files, templates, and
-/// copies that editors and patches leave.
+/// Ends of the names of files beside Dockerfiles that are none themselves: ignore files, templates,
+/// and copies that editors and patches leave.
 const NO_DOCKERFILES: [&str; 13] = [
     "dockerignore",
     "in",
@@ -49,7 +49,8 @@ pub(crate) fn known_file(name: &str) -> Option<KnownFile> {
 /// The name of a Dockerfile.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct DockerfileName<'a> {
-    /// `api` of `api.Dockerfile` and of `Dockerfile.api`; `None` for `Dockerfile` and `Containerfile`.
+    /// `api` of `api.Dockerfile` and of `Dockerfile.api`; `None` for `Dockerfile` and
+    /// `Containerfile`.
     pub(super) variant: Option<&'a str>,
     /// `.Dockerfile` if the name ends so.
     pub(super) end: Option<&'static str>,
@@ -109,8 +110,9 @@ pub(crate) fn join(folder: &str, path: &str) -> String {
     if folder == "." { path.to_owned() } else { format!("{folder}/{path}") }
 }
 
-/// Returns the folder that a Dockerfile is most likely built from: the nearest one, from its own folder
-/// up to `.`, in which most of the files exist that its instructions copy. `sources` are their paths.
+/// Returns the folder that a Dockerfile is most likely built from: the nearest one, from its own
+/// folder up to `.`, in which most of the files exist that its instructions copy. `sources` are their
+/// paths.
 pub(crate) fn context_of(path: &str, sources: &[String], exists: &dyn Fn(&str) -> bool) -> String {
     let own = split(path).0;
     let count = |folder: &str| sources.iter().filter(|it| exists(&join(folder, it))).count();

@@ -38,6 +38,9 @@ impl NameParts {
         let (folder, file) = split(path);
         let mut parts: Vec<String> = vec![root.to_owned()];
         parts.extend(folder.split('/').filter(|part| *part != ".").map(str::to_owned));
+        while parts.len() > 1 && parts.last().is_some_and(|last| PLAIN_FOLDERS.contains(&&**last)) {
+            parts.pop();
+        }
         match (DockerfileName::parse(file).and_then(|name| name.variant), parts.last_mut()) {
             (Some(variant), Some(last)) if has_plain_sibling => {
                 last.push('-');
@@ -46,9 +49,6 @@ impl NameParts {
             (variant, _) => parts.extend(variant.map(str::to_owned)),
         }
         let tag = take_tag(&mut parts);
-        while parts.len() > 1 && parts.last().is_some_and(|last| PLAIN_FOLDERS.contains(&&**last)) {
-            parts.pop();
-        }
         let parts = parts.iter().map(|part| image_name_of(&in_kebab_case(part)));
         let mut parts: Vec<String> = parts.filter(|part| !part.is_empty()).collect();
         if parts.is_empty() {
@@ -104,8 +104,8 @@ fn in_kebab_case(text: &str) -> String {
     out
 }
 
-/// Returns a name for each image, all different. `is_free` says whether a name may be used by the image
-/// with an index at all.
+/// Returns a name for each image, all different. `is_free` says whether a name may be used by the
+/// image with an index at all.
 pub(super) fn choose(
     images: &[NameParts],
     is_free: &dyn Fn(usize, &ProposedName) -> bool,
@@ -182,7 +182,8 @@ mod tests {
             (&["docker/api.Dockerfile", "Dockerfile.web"], &["api", "web"]),
             (&["Dockerfile", "Dockerfile.dev"], &["shop", "shop-dev"]),
             (&["a/Dockerfile", "a/Dockerfile.dev"], &["a", "a-dev"]),
-            (&["docker/Dockerfile", "x/src/docker/Dockerfile"], &["shop", "x"]),
+            (&["docker/Dockerfile", "docker/Dockerfile.dev"], &["shop", "shop-dev"]),
+            (&["x/src/docker/Dockerfile", "docker/api.Dockerfile"], &["x", "api"]),
             (&["NodeBase/Dockerfile", "API/Dockerfile"], &["node-base", "api"]),
             // The nearest one keeps the name.
             (&["api/Dockerfile", "x/api/Dockerfile"], &["api", "x-api"]),

@@ -1,4 +1,5 @@
-//! Finds the namespaces of registries in which the images of the found Dockerfiles are published. Pure.
+//! Finds the namespaces of registries in which the images of the found Dockerfiles are published.
+//! Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,8 +20,9 @@ pub(super) fn official_name(reference: &str) -> Option<String> {
     (reference.registry() == DOCKER_HUB && is_official(name)).then(|| name.to_owned())
 }
 
-/// Returns the namespaces, such as `quay.io/org`, in which Dockerfiles refer to at least two found images
-/// by their names and tags. An image that is built on its own name in a namespace is another one.
+/// Returns the namespaces, such as `quay.io/org`, in which Dockerfiles refer to at least two found
+/// images by their names and tags. A namespace is somebody else's if an image is built on its own name
+/// and tag there.
 pub(super) fn own_namespaces(
     dockerfiles: &[FoundDockerfile],
     names: &[ProposedName],
