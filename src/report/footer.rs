@@ -27,7 +27,7 @@ const MAX_COUNT_LINES: usize = 2;
 const MAX_BAR_COLUMNS: usize = 40;
 
 /// Columns of a target's line beside its name: blanks, phase and time.
-const FIXED_COLUMNS: usize = 2 + 2 + 9 + 2 + 6;
+const FIXED_COLUMNS: usize = 2 + 2 + 10 + 2 + 6;
 
 /// Minimum columns of a name, at the cost of the phase.
 const MIN_NAME_COLUMNS: usize = 8;
@@ -141,7 +141,7 @@ impl FooterView<'_> {
         let line = |((time, target), name): (&(Duration, &TargetTimeline), &String)| {
             let (phase, time) = (phase_word(target.phase()), whole_seconds(*time));
             let padding = " ".repeat(name_width - columns(name));
-            let line = cut(&format!("  {name}{padding}  {phase:<9}  {time:>6}"), width);
+            let line = cut(&format!("  {name}{padding}  {phase:<10}  {time:>6}"), width);
             paint(color, DIM, &line)
         };
         active.iter().zip(&names).map(line).collect()
@@ -223,17 +223,17 @@ mod tests {
         ━━━━━━━─────────────────────────────────  12/64 done · about 60 s left
           28 building · 18 waiting for the rate limit (19s) · 2 uploading 41 MB/s ·
           4 not started
-          service-00:latest  building      39s
-          service-01:latest  building      39s
-          service-02:latest  building      39s
+          service-00:latest  building       39s
+          service-01:latest  building       39s
+          service-02:latest  building       39s
         ");
         insta::assert_snapshot!(lines(&timeline, 34, 24, false).join("\n"), @"
         12/64 done · about 60 s left
           28 building ·
           18 waiting for the rate limit …
-          service-00:…  building      39s
-          service-01:…  building      39s
-          service-02:…  building      39s
+          service-00…  building       39s
+          service-01…  building       39s
+          service-02…  building       39s
         ");
         assert_eq!(lines(&timeline, 80, 5, false).len(), 3);
         assert_eq!(lines(&timeline, 80, 2, false).len(), 0);
