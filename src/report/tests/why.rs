@@ -73,18 +73,18 @@ fn every_reason_is_explained_in_full() {
 
     missing from the service
       it was prime/me/image:1
-      the last build [build b-before] completed on 2026-07-01 03:04:05 UTC
+      the last build [build b-before] completed on 2026-07-01 03:04:05 UTC after 3m05s
 
     -/+ replaced:v1  build
 
     replaced outside of imgplan
       on 2026-07-03 10:11:12 UTC
-      the last build [build b-before] completed on 2026-07-01 03:04:05 UTC
+      the last build [build b-before] completed on 2026-07-01 03:04:05 UTC after 3m05s
 
     -/+ replaced-earlier:v1  build
 
     replaced outside of imgplan
-      the last build [build b-before] completed on 2026-07-01 03:04:05 UTC
+      the last build [build b-before] completed on 2026-07-01 03:04:05 UTC after 3m05s
 
     -/+ requested:v1  build
 
@@ -94,7 +94,7 @@ fn every_reason_is_explained_in_full() {
 
     8d02h old
       max_age: 7d
-      the last build [build b-before] completed on 2026-07-01 03:04:05 UTC
+      the last build [build b-before] completed on 2026-07-01 03:04:05 UTC after 3m05s
 
     + failed:v1  build
 
