@@ -7,6 +7,7 @@
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write};
 
+use crate::base::runner_command::RunnerCommand;
 use crate::base::safe_text::is_unsafe;
 use crate::base::workflow_command::{CommandBreaker, MarkFinder};
 
@@ -76,6 +77,12 @@ impl Stream {
     /// terminal, which would take them for commands.
     pub(super) fn archive(self) -> Option<impl Write + use<>> {
         (!self.is_terminal()).then(|| self.lock())
+    }
+
+    /// Writes a workflow command of imgplan, the only one that is not broken. Its type escapes the texts
+    /// in it.
+    pub(super) fn command(self, command: &RunnerCommand) -> io::Result<()> {
+        writeln!(self.lock(), "{command}")
     }
 
     /// Replaces the last `lines_before` lines of a terminal with a text.

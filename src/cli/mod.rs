@@ -15,6 +15,7 @@ mod engine;
 mod env;
 mod execution;
 mod failure;
+mod github;
 mod graph;
 mod history;
 mod import;

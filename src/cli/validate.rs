@@ -1,10 +1,10 @@
 //! `imgplan validate`: reports all problems of the manifest and the contexts at once, without network
 //! access.
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::args::ValidateArgs;
-use super::diagnostic;
+use super::diagnostic::{DiagnosticRecord, problem_records, report_records};
 use super::env::env;
 use super::failure::{self, Exit, Failure};
 use super::settings::Settings;
@@ -48,9 +48,7 @@ pub(super) async fn run(
 }
 
 fn print_manifest_error(ui: &mut Ui, error: &ManifestError) -> Result<Exit, Failure> {
-    let problems = error.problems.iter();
-    let diagnostics: Vec<_> =
-        problems.map(|problem| diagnostic::problem_json(problem, &error.sources)).collect();
+    let diagnostics = problem_records(&error.problems, &error.sources);
     let errors = error.problems.len() + error.unshown;
     print(ui, (errors, 0), &diagnostics, &[])
 }
@@ -60,11 +58,9 @@ fn print_json(
     workspace: &Workspace,
     failure: Option<Failure>,
 ) -> Result<Exit, Failure> {
-    let warnings = workspace.warnings.iter();
-    let mut diagnostics: Vec<_> =
-        warnings.map(|problem| diagnostic::problem_json(problem, &workspace.sources)).collect();
-    let errors: Vec<_> =
-        failure.iter().flat_map(|failure| diagnostic::report_json(&failure.report)).collect();
+    let mut diagnostics = problem_records(&workspace.warnings, &workspace.sources);
+    let failure = failure.as_ref();
+    let errors = failure.map_or_else(Vec::new, |failure| report_records(&failure.report));
     let counts = (errors.len(), workspace.warnings.len());
     diagnostics.extend(errors);
     print(ui, counts, &diagnostics, &workspace.skipped)
@@ -73,9 +69,10 @@ fn print_json(
 fn print(
     ui: &mut Ui,
     (errors, warnings): (usize, usize),
-    diagnostics: &[Value],
+    diagnostics: &[DiagnosticRecord],
     skipped: &[Skipped],
 ) -> Result<Exit, Failure> {
+    ui.annotate(diagnostics)?;
     let skipped = skipped
         .iter()
         .map(|skipped| json!({ "path": skipped.path.to_string_lossy(), "reason": skipped.reason }));

@@ -81,26 +81,30 @@ impl HumanReporter<'_> {
             if index > 0 {
                 writeln!(self.out)?;
             }
-            match step(view.plan.plan, key) {
-                Some(step) => {
-                    self.head(step, "")?;
-                    writeln!(self.out)?;
-                    self.reasons(view, step, "", &mut HashSet::from([key]))?;
-                }
-                None => self.no_changes_to(view, key)?,
-            }
+            self.target(view, key)?;
         }
         Ok(())
     }
 
+    /// Explains one target, without the notes. Fails if the stream cannot be written to.
+    pub(super) fn target(&mut self, view: &WhyView<'_>, key: &ImageRef) -> io::Result<()> {
+        let Some(step) = step(view.plan.plan, key) else { return self.no_changes_to(view, key) };
+        self.head(step, "")?;
+        writeln!(self.out)?;
+        self.reasons(view, step, "", &mut HashSet::from([&step.key]))
+    }
+
     fn head(&mut self, step: &Step, indent: &str) -> io::Result<()> {
         let symbol = symbol(step);
-        let symbol = self.paint(color(symbol.color), symbol.text.trim());
+        let style = color(symbol.color);
+        let (symbol, verb) =
+            (self.paint(style, symbol.text.trim()), self.paint(style, step.verb()));
+        let name = self.paint(BOLD, &step.key.to_string());
         let build = match &step.action {
             Action::Adopt { build, .. } => build_tail(Some(build)),
             _ => String::new(),
         };
-        writeln!(self.out, "{indent}{symbol} {}  {}{build}", step.key, step.verb())
+        writeln!(self.out, "{indent}{symbol} {name}  {verb}{build}")
     }
 
     /// Writes every reason of a step. A base is explained once, where it is named first.
@@ -137,7 +141,8 @@ impl HumanReporter<'_> {
             Some(_) if !explained.insert(key) => writeln!(self.out, "{indent}{key}: see above"),
             Some(step) => {
                 self.head(step, indent)?;
-                self.reasons(view, step, indent, explained)
+                // Below the name, so that they are not taken for reasons of the target above.
+                self.reasons(view, step, &format!("{indent}    "), explained)
             }
         }
     }

@@ -29,6 +29,7 @@ mod fields;
 mod followed;
 #[cfg(target_os = "linux")]
 mod full_disk;
+mod github;
 mod graph;
 mod honest;
 #[cfg(unix)]

@@ -40,8 +40,8 @@ fn every_reason_is_explained_in_full() {
 
     its base python-base:3.12 changes
       -/+ python-base:3.12  build
-      Dockerfile changed
-      context: ~ src/app/file-0.py, + src/app/file-1.py, + src/app/file-2.py and 2 more
+          Dockerfile changed
+          context: ~ src/app/file-0.py, + src/app/file-1.py, + src/app/file-2.py and 2 more
 
     + cron:v1  build
 
@@ -119,8 +119,8 @@ fn every_reason_is_explained_in_full() {
 
     its base api:v4 changes, caused by python-base:3.12
       -/+ python-base:3.12  build
-      Dockerfile changed
-      context: ~ src/app/file-0.py, + src/app/file-1.py, + src/app/file-2.py and 2 more
+          Dockerfile changed
+          context: ~ src/app/file-0.py, + src/app/file-1.py, + src/app/file-2.py and 2 more
 
     <= running:v1  adopt [build 8f2c]
 
