@@ -3,6 +3,8 @@
 //!
 //! Code that puts an untrusted value into a sentence escapes its newlines (`base::safe_text`): here
 //! a newline of a value cannot be told from one of imgplan.
+//!
+//! Workflow commands of imgplan itself pass as values of a type ([`RunnerCommand`]), never as a text.
 
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write};

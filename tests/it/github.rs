@@ -195,7 +195,7 @@ fn a_file_elsewhere_is_named_in_the_message() {
 const THREE_CHANGES: &str = "version: 1\nimages:\n\
     \x20 - {name: base, tag: v1, context: base}\n\
     \x20 - {name: api, tag: v1, context: api}\n\
-    \x20 - {name: cache, tag: v1, source: docker.io/library/redis:7}\n";
+    \x20 - {source: docker.io/library/redis:7}\n";
 
 #[test]
 fn the_step_summary_has_the_plan_and_the_result() {
@@ -211,10 +211,8 @@ fn the_step_summary_has_the_plan_and_the_result() {
         let action = format!("<code>+</code> {action}");
         vec![action, format!("<code>{name}</code>"), "new".to_owned()]
     };
-    assert_eq!(
-        table[1..],
-        [row("build", "base:v1"), row("build", "api:v1"), row("mirror", "cache:v1")]
-    );
+    let expected = [row("build", "base:v1"), row("mirror", "redis:7"), row("build", "api:v1")];
+    assert_eq!(table[1..], expected);
     // The same text is printed for a comment.
     let markdown = job.env.ok(["plan", "--format", "markdown"]);
     assert_eq!(format!("\n{}", markdown.stdout), summary);
@@ -242,7 +240,10 @@ fn a_failed_apply_adds_its_failures() {
     job.env.context("leaf", "FROM api:v1\n");
     let output = job.env.run(["apply", "--local", "--auto-approve"]);
     output.code(1).says("::stop-commands::t");
-    assert_eq!(commands_of(&output), [], "{output}");
+    // The only command is a warning of imgplan about the file, whose name is data in it.
+    let found = commands_of(&output);
+    assert_eq!((found.len(), found[0].name.as_str()), (1, "warning"), "{output}");
+    assert!(found[0].message.contains(file), "{found:?}");
     let summary = job.summary();
     let table = rows(&summary);
     let failed = table.iter().find(|cells| cells[0].starts_with("<code>api:v1 ")).unwrap();
@@ -313,7 +314,7 @@ fn a_summary_that_cannot_be_written_is_a_warning() {
     }
     assert_eq!(std::fs::read_to_string(victim).unwrap(), "precious");
     let output = job.env.apply();
-    assert_eq!(output.all().matches("cannot write the step summary").count(), 1, "{output}");
+    assert_eq!(commands_of(&output).len(), 1, "{output}");
     job.env.unset("GITHUB_STEP_SUMMARY");
     assert_eq!(commands_of(&job.env.ok(["plan"])), []);
 }

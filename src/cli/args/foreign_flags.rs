@@ -65,11 +65,7 @@ const COMMANDS: [(&str, &[&str]); 7] = [
 
 /// Adds a tip to the error for an unknown flag or command: what imgplan has instead, or which of its
 /// commands have the flag.
-pub(super) fn add_tip(
-    mut error: clap::Error,
-    args: &[String],
-    program: &clap::Command,
-) -> clap::Error {
+pub(super) fn add_tip(error: clap::Error, args: &[String], program: &clap::Command) -> clap::Error {
     let context = |kind| match error.get(kind) {
         Some(ContextValue::String(text)) => text.as_str(),
         _ => "",
@@ -89,11 +85,15 @@ pub(super) fn add_tip(
         }
         _ => None,
     };
-    if let Some(tip) = tip {
-        let tip = ContextValue::StyledStrs(vec![StyledStr::from(tip)]);
-        error.insert(ContextKind::Suggested, tip);
+    let Some(tip) = tip else { return error };
+    // Without the flag that is spelled alike: `--prune` deletes, and is no answer to `--print`.
+    let mut with_tip = clap::Error::new(error.kind()).with_cmd(program);
+    for (kind, value) in error.context().filter(|(kind, _)| *kind != ContextKind::SuggestedArg) {
+        with_tip.insert(kind, value.clone());
     }
-    error
+    let tip = ContextValue::StyledStrs(vec![StyledStr::from(tip)]);
+    with_tip.insert(ContextKind::Suggested, tip);
+    with_tip
 }
 
 /// Returns the name of a flag that Terraform writes with one dash, such as `target` of `-target=x`.
@@ -174,6 +174,8 @@ mod tests {
             let args = args.map(str::to_owned);
             let text = add_tip(error, &args, &command).to_string();
             assert!(text.contains(tip), "{args:?}: {text}");
+            assert_eq!(text.matches("tip: ").count(), 1, "{args:?}: {text}");
+            assert!(text.contains("Usage: imgplan"), "{args:?}: {text}");
         }
     }
 

@@ -37,7 +37,7 @@ impl<'w> HumanReporter<'w> {
         Self { out, err, options }
     }
 
-    /// Writes the notes on facts that could not be gathered.
+    /// Writes the notes on facts that could not be gathered. Fails if the stream cannot be written to.
     pub(crate) fn notes(&mut self, view: &PlanView<'_>) -> io::Result<()> {
         let word = self.paint_err(color(AnsiColor::Yellow), "note:");
         view.notes().try_for_each(|note| writeln!(self.err, "{word} {}", escaped(&note)))
