@@ -3,12 +3,12 @@
 
 use std::env;
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
 use super::diagnostic::{DiagnosticRange, DiagnosticRecord};
 use super::door::Stream;
-use crate::base::clean_path::clean;
+use super::repository_path::within;
 use crate::base::file::{self, PathError};
 use crate::base::runner_command::{Annotation, AnnotationPlace, RunnerCommand};
 use crate::base::text::plural;
@@ -91,15 +91,7 @@ impl GitHubJob {
     /// Returns a place in the repository. `None` for a text that is not in a file of it: standard input,
     /// a flag, or a file elsewhere.
     fn place(&self, range: &DiagnosticRange) -> Option<AnnotationPlace> {
-        let (root, here) = (self.workspace.as_ref()?, env::current_dir().ok()?);
-        let path = clean(&here.join(&range.filename));
-        if !path.is_file() {
-            return None;
-        }
-        let file = within(root, &path).or_else(|| {
-            // One of the two may lead through a link.
-            within(&root.canonicalize().ok()?, &path.canonicalize().ok()?)
-        })?;
+        let file = within(self.workspace.as_ref()?, &range.filename)?;
         Some(AnnotationPlace { file, line: range.start.line, column: range.start.column })
     }
 
@@ -118,12 +110,4 @@ impl GitHubJob {
         }
         written
     }
-}
-
-/// Returns the path of a file from a folder that it is in, with slashes.
-fn within(folder: &Path, file: &Path) -> Option<String> {
-    let parts = file.strip_prefix(folder).ok()?.components();
-    let parts: Vec<String> =
-        parts.map(|part| part.as_os_str().to_string_lossy().into_owned()).collect();
-    Some(parts.join("/"))
 }

@@ -5,6 +5,7 @@
 mod apply;
 mod approval;
 mod args;
+mod code_quality;
 mod completions;
 mod context;
 mod convert;
@@ -29,6 +30,7 @@ mod plan;
 mod planned;
 mod refresh;
 mod registries;
+mod repository_path;
 mod rerun;
 mod safe_diagnostic;
 mod saved_plan;

@@ -1,7 +1,9 @@
 //! A job of GitHub Actions: annotations, groups and the step summary, read as the runner and the pages of
-//! GitHub read them.
+//! GitHub read them; and the report of problems for GitLab.
 
-use serde_json::json;
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
 
 use crate::support::{Answer, Output, Scripted, TestEnv};
 
@@ -90,6 +92,7 @@ fn rows(markdown: &str) -> Vec<Vec<String>> {
 /// imgplan.
 #[track_caller]
 fn assert_inert(markdown: &str) {
+    let tags = regex::Regex::new("</?(code|details|summary|sub|br|b)>|<!-- -->").unwrap();
     let mut fence: Option<&str> = None;
     for line in markdown.lines() {
         assert!(!line.contains('\u{1b}'), "{markdown}");
@@ -99,8 +102,6 @@ fn assert_inert(markdown: &str) {
             None if line.starts_with("```") => fence = line.strip_suffix("text"),
             None => {
                 assert!(!line.contains(['@', '`']) && !line.contains("](http"), "{markdown}");
-                let tags =
-                    regex::Regex::new("</?(code|details|summary|sub|br|b)>|<!-- -->").unwrap();
                 assert!(!tags.replace_all(line, "").contains('<'), "{markdown}");
             }
         }
@@ -275,8 +276,9 @@ fn a_failure_of_several_lines_is_a_block_of_code() {
 
 #[test]
 fn a_long_table_is_folded_with_verbose() {
-    let images: String =
-        (0..50).map(|index| format!("  - {{name: a{index}, tag: v1, context: app}}\n")).collect();
+    let image = |index| format!("  - {{name: a{index}, tag: v1, context: app}}");
+    let images: Vec<String> = (0..50).map(image).collect();
+    let images = images.join("\n");
     let job = Job::manifest(&format!("version: 1\nimages:\n{images}"));
     job.env.context("app", "FROM scratch\n");
     let output = job.env.ok(["plan", "-v"]);
@@ -317,6 +319,48 @@ fn a_summary_that_cannot_be_written_is_a_warning() {
     assert_eq!(commands_of(&output).len(), 1, "{output}");
     job.env.unset("GITHUB_STEP_SUMMARY");
     assert_eq!(commands_of(&job.env.ok(["plan"])), []);
+}
+
+/// The report of GitLab: an array of problems with a path from the root of the repository.
+#[test]
+fn problems_are_a_code_quality_report() {
+    let mut env = TestEnv::manifest("version: 1\nimages: []\n");
+    let root = env.path("").into_os_string().into_string().unwrap();
+    env.set("CI_PROJECT_DIR", &root);
+    let image = "  - {name: app, contxt: x}\n";
+    env.write("sub/imgplan.yaml", format!("version: 1\nimages:\n{image}{image}"));
+    let report = |args: &[&str], code: i32| -> Vec<Value> {
+        let flags = ["validate", "--format", "codequality"];
+        let output = env.run(args.iter().copied().chain(flags));
+        output.code(code);
+        serde_json::from_str(&output.stdout).unwrap()
+    };
+    assert_eq!(report(&[], 0), [Value::Null; 0]);
+    let found = report(&["-C", "sub"], 1);
+    let unknown: Vec<&Value> = found
+        .iter()
+        .filter(|it| it["description"].as_str().unwrap().starts_with("unknown key `contxt`; "))
+        .collect();
+    let place = |line: usize| json!({ "path": "sub/imgplan.yaml", "lines": { "begin": line } });
+    assert_eq!([&unknown[0]["location"], &unknown[1]["location"]], [&place(3), &place(4)]);
+    assert_eq!(
+        (&unknown[0]["severity"], &unknown[0]["check_name"]),
+        (&json!("major"), &json!("imgplan"))
+    );
+    let prints: BTreeSet<&str> =
+        found.iter().map(|it| it["fingerprint"].as_str().unwrap()).collect();
+    assert_eq!(prints.len(), found.len(), "{found:?}");
+    // A problem that moves keeps its fingerprint.
+    env.write("sub/imgplan.yaml", format!("# moved\nversion: 1\nimages:\n{image}{image}"));
+    let moved = report(&["-C", "sub"], 1);
+    let moved: BTreeSet<&str> =
+        moved.iter().map(|it| it["fingerprint"].as_str().unwrap()).collect();
+    assert_eq!(moved, prints);
+    env.run(["validate", "--json", "--format", "codequality"]).code(64).says("another --format");
+    assert_eq!(
+        env.ok(["validate", "--format", "json"]).stdout,
+        env.ok(["validate", "--json"]).stdout
+    );
 }
 
 #[test]

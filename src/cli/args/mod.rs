@@ -34,7 +34,8 @@ pub(super) use self::context::{ContextArgs, ContextCommand};
 pub(super) use self::convert::{ConvertArgs, ForeignFormat};
 pub(super) use self::doctor::DoctorArgs;
 pub(super) use self::engine::EngineArgs;
-pub(super) use self::format::OutputFormat;
+use self::format::ProblemFormatArgs;
+pub(super) use self::format::{OutputFormat, ProblemFormat};
 pub(super) use self::logs::LogsArgs;
 pub(super) use self::manifest::{CommonArgs, FileArgs, ManifestArgs, StrictArgs};
 pub(super) use self::plan::{PlanArgs, WhyArgs};
@@ -176,6 +177,8 @@ pub(in crate::cli) struct ValidateArgs {
     #[command(flatten)]
     pub(in crate::cli) strict: StrictArgs,
     #[command(flatten)]
+    pub(in crate::cli) format: ProblemFormatArgs,
+    #[command(flatten)]
     pub(in crate::cli) common: CommonArgs,
 }
 
@@ -277,6 +280,7 @@ impl Cli {
         match &cli.command {
             Command::Plan(PlanArgs { format, common, .. })
             | Command::Why(WhyArgs { format, common, .. }) => format.check(common.json)?,
+            Command::Validate(ValidateArgs { format, common, .. }) => format.check(common.json)?,
             _ => {}
         }
         Ok(cli)
@@ -315,7 +319,10 @@ impl Command {
     /// Takes the manifest flags and `--json` out of the command; defaults where it has none.
     pub(super) fn take_common(&mut self) -> CommonArgs {
         let common = match self {
-            Self::Validate(args) => &mut args.common,
+            Self::Validate(ValidateArgs { format, common, .. }) => {
+                common.json.json |= format.format() == ProblemFormat::Json;
+                common
+            }
             Self::Plan(PlanArgs { format, common, .. })
             | Self::Why(WhyArgs { format, common, .. }) => {
                 common.json.json |= format.format() == OutputFormat::Json;
