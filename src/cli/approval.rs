@@ -1,6 +1,6 @@
 //! Shows a plan and asks for approval; limits deletions.
 
-use super::args::ApplyArgs;
+use super::args::{ApplyArgs, OutputFormat};
 use super::failure::Failure;
 use super::refresh;
 use super::ui::Ui;
@@ -35,7 +35,8 @@ pub(super) fn show(
         Some(saved) if saved.steps.is_empty() && !view.plan.has_changes() && !ui.is_json() => {
             ui.data("No changes. The saved plan has no steps.")
         }
-        _ => ui.plan(view),
+        _ if ui.is_json() => ui.plan(view, OutputFormat::Json),
+        _ => ui.plan(view, OutputFormat::Text),
     }
 }
 

@@ -3,10 +3,13 @@
 //!
 //! Code that puts an untrusted value into a sentence escapes its newlines (`base::safe_text`): here
 //! a newline of a value cannot be told from one of imgplan.
+//!
+//! Workflow commands of imgplan itself pass as values of a type ([`RunnerCommand`]), never as a text.
 
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write};
 
+use crate::base::runner_command::RunnerCommand;
 use crate::base::safe_text::is_unsafe;
 use crate::base::workflow_command::{CommandBreaker, MarkFinder};
 
@@ -89,6 +92,12 @@ impl Stream {
         let mut stream = self.lock();
         stream.write_all(with_footer(&safe(above)?, &safe(footer)?).as_bytes())?;
         stream.flush()
+    }
+
+    /// Writes a workflow command of imgplan, the only one that is not broken. Its type escapes the texts
+    /// in it.
+    pub(super) fn command(self, command: &RunnerCommand) -> io::Result<()> {
+        writeln!(self.lock(), "{command}")
     }
 
     /// Replaces the last `lines_before` lines of a terminal with a text.

@@ -1,5 +1,7 @@
 //! Writes all output: data to stdout, messages and errors to stderr.
 
+mod plans;
+
 use std::fmt::Display;
 use std::io::{self, BufRead, IsTerminal, Write};
 use std::sync::Arc;
@@ -9,12 +11,13 @@ use anstyle::{AnsiColor, Style};
 use clap::builder::StyledStr;
 use clap::error::ContextValue;
 use miette::{Diagnostic, GraphicalReportHandler, GraphicalTheme, Report};
-use serde_json::{Value, json};
+use serde_json::Value;
 use terminal_size::{Height, Width, terminal_size_of};
 
-use super::diagnostic;
+use super::diagnostic::{DiagnosticRecord, problem_records, report_records};
 use super::door::Stream;
 use super::failure::{self, Exit, Failure, Warning};
+use super::github::GitHubJob;
 use super::safe_diagnostic::SafeDiagnostic;
 use super::settings::Settings;
 use crate::base::safe_text::{escaped, is_unsafe, shown_path};
@@ -27,8 +30,7 @@ use crate::report::footer::Screen;
 use crate::report::human::HumanReporter;
 use crate::report::json::JsonReporter;
 use crate::report::status::StatusView;
-use crate::report::why::WhyView;
-use crate::report::{PlanView, Progress, ReportOptions, Reporter, SummaryView, Verbosity};
+use crate::report::{Progress, ReportOptions, Reporter, Verbosity};
 
 /// The output streams and their format. All clones write to the same streams.
 #[derive(Clone)]
@@ -37,11 +39,15 @@ pub(super) struct Ui {
     /// True once the header of the JSON lines is written.
     json_started: Arc<AtomicBool>,
     options: ReportOptions,
+    /// The job of GitHub Actions that runs imgplan, if one does.
+    github: Option<Arc<GitHubJob>>,
 }
 
 impl Ui {
     pub(super) fn new(settings: &Settings) -> Self {
-        Self { json: settings.json, json_started: Arc::default(), options: settings.report }
+        let github = GitHubJob::of_environment().map(Arc::new);
+        let (json, options) = (settings.json, settings.report);
+        Self { json, json_started: Arc::default(), options, github }
     }
 
     /// Sets the form of the progress of a run.
@@ -139,22 +145,6 @@ impl Ui {
         Ok(answer)
     }
 
-    /// Writes a plan.
-    pub(super) fn plan(&mut self, view: &PlanView<'_>) -> io::Result<()> {
-        self.report(|reporter| reporter.plan(view))
-    }
-
-    /// Writes the explanation of an image.
-    pub(super) fn why(&mut self, view: &WhyView<'_>) -> io::Result<()> {
-        ignore_closed_pipe(if self.json {
-            let mut out = Stream::Out.json();
-            self.json(&mut out).and_then(|mut json| json.why(view))
-        } else {
-            let (mut out, mut err) = self.streams();
-            HumanReporter::new(&mut out, &mut err, self.options).why(view)
-        })
-    }
-
     /// Writes the checks of a machine.
     pub(super) fn checks(&mut self, checks: &[Check]) -> io::Result<()> {
         ignore_closed_pipe(if self.json {
@@ -211,16 +201,11 @@ impl Ui {
         self.report(|reporter| reporter.event(event))
     }
 
-    /// Writes the summary of a run.
-    pub(super) fn summary(&mut self, view: &SummaryView<'_>) -> io::Result<()> {
-        self.report(|reporter| reporter.summary(view))
-    }
-
     /// Writes notes, even with `--quiet`.
     pub(super) fn notes(&mut self, notes: &[String]) -> io::Result<()> {
         for note in notes {
             if self.json {
-                self.json_diagnostic(&json!({ "severity": "warning", "summary": note }))?;
+                self.json_diagnostic(&DiagnosticRecord::note(note))?;
             } else {
                 ignore_closed_pipe(writeln!(self.err(), "note: {}", escaped(note)))?;
             }
@@ -245,9 +230,11 @@ impl Ui {
         problems: &[Problem],
         sources: &Arc<SourceMap>,
     ) -> io::Result<()> {
-        for problem in problems {
+        let records = problem_records(problems, sources);
+        self.annotate(&records)?;
+        for (problem, record) in problems.iter().zip(&records) {
             if self.json {
-                self.json_diagnostic(&diagnostic::problem_json(problem, sources))?;
+                self.json_diagnostic(record)?;
             } else {
                 let report = Report::new(problem.clone()).with_source_code(Arc::clone(sources));
                 self.print_report(&report);
@@ -259,10 +246,10 @@ impl Ui {
     /// Writes a warning without a place in a file, even with `--quiet`.
     pub(super) fn warning(&mut self, message: String, help: String) -> io::Result<()> {
         let report = Report::new(Warning { message, help });
+        let records = report_records(&report);
+        self.annotate(&records)?;
         if self.json {
-            return diagnostic::report_json(&report)
-                .iter()
-                .try_for_each(|value| self.json_diagnostic(value));
+            return records.iter().try_for_each(|record| self.json_diagnostic(record));
         }
         self.print_report(&report);
         Ok(())
@@ -270,10 +257,12 @@ impl Ui {
 
     /// Writes the error of a command and returns the exit code.
     pub(super) fn failure(&mut self, failure: &Failure) -> Exit {
+        let records = report_records(&failure.report);
+        // If a stream is closed, the exit code still says that the command failed.
+        let _ = self.annotate(&records);
         if self.json {
-            for value in diagnostic::report_json(&failure.report) {
-                // If stdout is closed, the exit code still says that the command failed.
-                let _ = self.json_diagnostic(&value);
+            for record in &records {
+                let _ = self.json_diagnostic(record);
             }
         } else {
             self.print_report(&failure.report);
@@ -328,9 +317,9 @@ impl Ui {
         }
     }
 
-    fn json_diagnostic(&mut self, value: &Value) -> io::Result<()> {
-        let mut out = Stream::Out.json();
-        ignore_closed_pipe(self.json(&mut out).and_then(|mut json| json.diagnostic(value)))
+    fn json_diagnostic(&mut self, record: &DiagnosticRecord) -> io::Result<()> {
+        let (mut out, value) = (Stream::Out.json(), serde_json::to_value(record)?);
+        ignore_closed_pipe(self.json(&mut out).and_then(|mut json| json.diagnostic(&value)))
     }
 
     fn json<'w>(&mut self, out: &'w mut dyn Write) -> io::Result<JsonReporter<'w>> {

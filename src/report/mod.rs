@@ -1,5 +1,5 @@
 //! Reporters: turn plans, run events and summaries into text ([`human`]) or JSON lines ([`json`]).
-//! [`why`] explains single targets, [`status`] lists the builds in progress, [`graph`] draws the
+//! [`markdown`] writes for a pull request. [`why`] explains single targets, [`status`] lists the builds in progress, [`graph`] draws the
 //! dependencies, and [`checks`] shows the checks of a machine. Reporters write to the streams that they
 //! are given, as [`ReportOptions`] says.
 
@@ -13,8 +13,11 @@ pub(crate) mod graph;
 mod group;
 pub(crate) mod human;
 pub(crate) mod json;
+pub(crate) mod markdown;
+mod markup;
 mod owners;
 mod reasons;
+mod sentences;
 pub(crate) mod status;
 mod symbol;
 #[cfg(test)]

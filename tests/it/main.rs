@@ -31,6 +31,7 @@ mod followed;
 mod footer;
 #[cfg(target_os = "linux")]
 mod full_disk;
+mod github;
 mod graph;
 mod honest;
 #[cfg(unix)]

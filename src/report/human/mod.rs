@@ -1,23 +1,21 @@
 //! The reporter for people: the plan as a table (`plan`, `table`), events and summaries (`run`).
 
 mod plan;
-mod protection;
-mod run;
+pub(in crate::report) mod run;
 mod table;
 
 use std::io::{self, Write};
 
 use anstyle::{AnsiColor, Style};
 
+pub(crate) use self::plan::PlanText;
+use super::sentences::MAX_NAMES_SHOWN;
 use super::{PlanView, ReportOptions, Reporter, SummaryView, Verbosity};
 use crate::base::safe_text::escaped;
 use crate::event::RunEvent;
 
-/// Names that stand for a long list.
-const MAX_NAMES_SHOWN: usize = 3;
-
 /// Names of a list that should be read before the plan is approved.
-const MAX_PROTECTED_SHOWN: usize = 10;
+pub(in crate::report) const MAX_PROTECTED_SHOWN: usize = 10;
 
 pub(super) const BOLD: Style = Style::new().bold();
 pub(super) const DIM: Style = Style::new().dimmed();
@@ -39,8 +37,8 @@ impl<'w> HumanReporter<'w> {
         Self { out, err, options }
     }
 
-    /// Writes the notes on facts that could not be gathered.
-    pub(super) fn notes(&mut self, view: &PlanView<'_>) -> io::Result<()> {
+    /// Writes the notes on facts that could not be gathered. Fails if the stream cannot be written to.
+    pub(crate) fn notes(&mut self, view: &PlanView<'_>) -> io::Result<()> {
         let word = self.paint_err(color(AnsiColor::Yellow), "note:");
         view.notes().try_for_each(|note| writeln!(self.err, "{word} {}", escaped(&note)))
     }
@@ -84,8 +82,8 @@ fn warning() -> Style {
 impl Reporter for HumanReporter<'_> {
     fn plan(&mut self, view: &PlanView<'_>) -> io::Result<()> {
         self.notes(view)?;
-        let text = self.plan_text(view);
-        self.out.write_all(text.as_bytes())
+        let PlanText { before, table, after, .. } = self.plan_text(view);
+        write!(self.out, "{before}{table}{after}")
     }
 
     fn event(&mut self, event: &RunEvent) -> io::Result<()> {
