@@ -4,7 +4,7 @@
 use super::super::human::HumanReporter;
 use super::super::markup::{block, code, prose};
 use super::super::why::WhyView;
-use super::super::{ReportOptions, Verbosity};
+use super::super::{Progress, ReportOptions, Verbosity};
 use super::Room;
 
 /// Options of the text in a block: neither coloured nor cut.
@@ -15,6 +15,7 @@ const PLAIN: ReportOptions = ReportOptions {
     columns: None,
     verbosity: Verbosity::Normal,
     hints: false,
+    progress: Progress::Lines,
 };
 
 /// Returns the explanation of targets.
