@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::base::image_path::ImagePath;
-use crate::base::limit::Class;
+use crate::base::limit::{Class, Limit};
 use crate::base::name::{BuildId, ImageRef};
 use crate::http::Notice;
 use crate::plan::PartialPlan;
@@ -153,9 +153,13 @@ impl Phase {
     }
 }
 
-/// The wait of a run for a rate limit, as the last notice of one states it.
+/// The wait for a rate limit that the last [`Notice::RateWait`] reported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct RateWait {
+    /// Class of the waiting requests: [`Class::Initiate`], [`Class::Start`] or [`Class::Images`].
+    pub class: Class,
+    /// The limit in force.
+    pub limit: Limit,
     /// Time at which the next request is admitted, since the start of the run.
     pub until: Duration,
     /// Time at which the next notice is due. Notices come about once per window.
@@ -168,10 +172,15 @@ impl RateWait {
     pub(crate) fn of(notice: &Notice, now: Duration) -> Option<Self> {
         match notice {
             Notice::RateWait {
-                class: Class::Initiate | Class::Start | Class::Images,
+                class: class @ (Class::Initiate | Class::Start | Class::Images),
                 limit,
                 wait,
-            } => Some(Self { until: now + *wait, expires: now + limit.window.max(*wait) }),
+            } => Some(Self {
+                class: *class,
+                limit: *limit,
+                until: now + *wait,
+                expires: now + limit.window.max(*wait),
+            }),
             _ => None,
         }
     }

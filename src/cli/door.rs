@@ -114,17 +114,19 @@ impl Stream {
 
 /// Returns lines, and a footer below them that leaves the cursor at its beginning: a terminal that is
 /// resized wraps the lines anew, and keeps the cursor where it was in the text. For as long as the size
-/// is not known to this process, long lines of the footer must not wrap.
+/// is not known to this process, long lines of the footer must not wrap. A user who presses Enter
+/// moves the cursor, and the line that it leaves stays.
 fn with_footer(above: &str, footer: &str) -> String {
     let (clear_line, clear_rest) = ("\x1b[K", "\x1b[J");
     let (no_wrap, wrap) = ("\x1b[?7l", "\x1b[?7h");
-    let above = above.replace('\n', &format!("{clear_line}\n"));
+    // Not after the lines: behind a full line, some terminals would clear its last character.
+    let clear_first = if above.is_empty() { "" } else { clear_rest };
     let lines_up = match footer.lines().count().saturating_sub(1) {
         0 => String::new(),
         lines => format!("\x1b[{lines}A"),
     };
     let footer = footer.trim_end_matches('\n').replace('\n', &format!("{clear_line}\n"));
-    format!("\r{above}{no_wrap}{footer}{clear_rest}{wrap}\r{lines_up}")
+    format!("\r{clear_first}{above}{no_wrap}{footer}{clear_rest}{wrap}\r{lines_up}")
 }
 
 /// Returns a text that replaces the last `lines_before` lines of a terminal.
@@ -345,11 +347,7 @@ mod tests {
         for (above, footer, expected) in [
             ("", "", "\r\x1b[?7l\x1b[J\x1b[?7h\r"),
             ("", "bar\n", "\r\x1b[?7lbar\x1b[J\x1b[?7h\r"),
-            (
-                "a\nb\n",
-                "bar\nc\n",
-                "\ra\x1b[K\nb\x1b[K\n\x1b[?7lbar\x1b[K\nc\x1b[J\x1b[?7h\r\x1b[1A",
-            ),
+            ("a\nb\n", "bar\nc\n", "\r\x1b[Ja\nb\n\x1b[?7lbar\x1b[K\nc\x1b[J\x1b[?7h\r\x1b[1A"),
         ] {
             assert_eq!(with_footer(above, footer), expected);
         }

@@ -17,7 +17,7 @@ use crate::context::StatCache;
 use crate::event::{Phase, RunEvent, Signal, StopReason, Summary};
 use crate::manifest::Workspace;
 use crate::report::SummaryView;
-use crate::report::estimate::Estimator;
+use crate::report::estimate::{Estimator, KindLimits};
 use crate::report::timeline::Timeline;
 use crate::run::{self, Run, RunError, RunOptions};
 use crate::state::Store;
@@ -109,8 +109,10 @@ impl Execution<'_> {
         let only_checks = connection.only_checks();
         let timeline = Arc::new(Mutex::new(Timeline::default()));
         let footer = self.ui.has_footer().then(|| {
-            let (concurrency, limits) = (run.options.builds, self.limits);
-            let estimator = Estimator::new(plan, store.state(), concurrency, limits);
+            let (builds, mirrors) = self.limits;
+            let builds = KindLimits { concurrency: run.options.builds, rate: builds };
+            let mirrors = KindLimits { concurrency: run.options.transfers, rate: mirrors };
+            let estimator = Estimator::new(plan, store.state(), (builds, mirrors));
             Footer::new(Arc::clone(&timeline), estimator, run.client.clone(), started)
         });
         let writer = BackgroundWriter::start_with_footer(self.ui, footer)?;

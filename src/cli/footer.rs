@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use super::ui::Ui;
 use crate::api::Client;
 use crate::report::estimate::Estimator;
-use crate::report::footer::FooterView;
+use crate::report::footer::{FooterView, Screen};
 use crate::report::timeline::Timeline;
 
 /// Time between two frames: ten in a second.
@@ -26,43 +26,58 @@ pub(super) struct Footer {
     estimator: Estimator,
     client: Client,
     started: Instant,
-    estimate: (Instant, Option<Duration>),
+    estimate: Estimate,
     /// Times of the last frames, with the bytes uploaded until then.
     uploads: VecDeque<(Instant, u64)>,
+    /// The footer that is drawn.
+    drawn: String,
+}
+
+/// An estimate of the time that is left, and the time of the next one.
+struct Estimate {
+    left: Option<Duration>,
+    next: Instant,
 }
 
 impl Footer {
-    /// Creates the footer of a run that started now.
+    /// Creates the footer of a run that began at `started`.
     pub(super) fn new(
         timeline: Arc<Mutex<Timeline>>,
         estimator: Estimator,
         client: Client,
         started: Instant,
     ) -> Self {
-        let (estimate, uploads) = ((started, None), VecDeque::new());
-        Self { timeline, estimator, client, started, estimate, uploads }
+        let estimate = Estimate { left: None, next: started };
+        let (uploads, drawn) = (VecDeque::new(), String::new());
+        Self { timeline, estimator, client, started, estimate, uploads, drawn }
     }
 
-    /// Writes lines above the footer, and draws it.
+    /// Writes lines above the footer, and draws it. In the background of the shell, writes the lines
+    /// alone: the cursor is where the user types.
     ///
     /// # Errors
     ///
     /// Fails if the terminal cannot be written to.
     pub(super) fn draw(&mut self, ui: &mut Ui, above: &str) -> io::Result<()> {
-        let lines = ui.screen().map(|screen| self.view(|view| view.lines(screen)));
-        ui.draw_footer(above, &lines.unwrap_or_default().join("\n"))
+        let screen = ui.screen().filter(|_| is_in_foreground());
+        let footer = screen.map(|screen| self.lines(screen).join("\n")).unwrap_or_default();
+        if above.is_empty() && footer == self.drawn {
+            return Ok(());
+        }
+        self.drawn = footer;
+        ui.draw_footer(above, &self.drawn)
     }
 
-    fn view<T>(&mut self, show: impl FnOnce(&FooterView<'_>) -> T) -> T {
+    fn lines(&mut self, screen: Screen) -> Vec<String> {
         let (now, at) = (self.started.elapsed(), Instant::now());
         let upload_rate = self.upload_rate(at);
         let timeline = self.timeline.lock().unwrap_or_else(PoisonError::into_inner);
-        if self.estimate.0 <= at {
+        if self.estimate.next <= at {
             let left = self.estimator.remaining(&timeline, now);
-            self.estimate = (at + ESTIMATE_INTERVAL, left);
+            self.estimate = Estimate { left, next: at + ESTIMATE_INTERVAL };
         }
-        let (total, left) = (self.estimator.targets(), self.estimate.1);
-        show(&FooterView { timeline: &timeline, total, now, upload_rate, left })
+        let (total, left) = (self.estimator.targets(), self.estimate.left);
+        FooterView { timeline: &timeline, total, now, upload_rate, left }.lines(screen)
     }
 
     /// Returns the bytes uploaded in a second, over the last frames.
@@ -78,4 +93,17 @@ impl Footer {
         let millis = u64::try_from((now - *from).as_millis()).unwrap_or(u64::MAX);
         (after - before).saturating_mul(1000).checked_div(millis).unwrap_or_default()
     }
+}
+
+/// True unless the process runs in the background of a terminal.
+#[cfg(unix)]
+fn is_in_foreground() -> bool {
+    let foreground = rustix::termios::tcgetpgrp(io::stderr());
+    foreground.is_ok_and(|group| group == rustix::process::getpgrp())
+}
+
+/// True: Windows has no background of a terminal.
+#[cfg(not(unix))]
+fn is_in_foreground() -> bool {
+    true
 }

@@ -61,10 +61,11 @@ impl Settings {
         }
     }
 
-    /// Returns the form of the progress of a run. A footer needs a terminal that understands how it is
-    /// redrawn; a CI system shows each frame as a line.
+    /// Returns the form of the progress of a run. A footer needs a terminal that can be redrawn; a CI
+    /// system shows each frame as a line.
     pub(super) fn progress(&self, choice: ProgressChoice) -> Progress {
-        let is_terminal = std::io::stderr().is_terminal();
+        // A terminal without a size shows no footer.
+        let is_terminal = terminal_size::terminal_size_of(std::io::stderr()).is_some();
         let is_set = |name| env(name).is_some_and(|value| !value.is_empty() && value != "false");
         let is_dumb = env("TERM").is_none_or(|term| term.is_empty() || term == "dumb");
         let is_quiet = self.report.verbosity == Verbosity::Quiet;

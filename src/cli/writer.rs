@@ -32,7 +32,7 @@ pub(super) struct BackgroundWriter {
 enum WriteJob {
     Event(RunEvent),
     Other(Box<dyn FnOnce(&mut Ui) + Send>),
-    /// From here on, there is no footer.
+    /// Removes the footer for good.
     RemoveFooter,
 }
 
@@ -46,7 +46,7 @@ impl BackgroundWriter {
         Self::start_with_footer(ui, None)
     }
 
-    /// The same, with a footer below everything that is written.
+    /// Starts the thread, which draws a footer below all output.
     ///
     /// # Errors
     ///
@@ -162,25 +162,25 @@ fn write_above(
     let mut above = String::new();
     loop {
         let wait = next_frame.saturating_duration_since(Instant::now());
-        match queue.recv_timeout(wait) {
-            Ok(WriteJob::Event(event)) => {
-                above.push_str(&ui.event_text(&event).unwrap_or_default())
-            }
-            Ok(WriteJob::Other(write)) => {
-                let _ = ui.draw_footer(&std::mem::take(&mut above), "");
-                write(ui);
-            }
-            Ok(WriteJob::RemoveFooter) | Err(RecvTimeoutError::Disconnected) => {
-                let _ = ui.draw_footer(&above, "");
-                written.fetch_add(1, Ordering::Relaxed);
-                return;
-            }
-            Err(RecvTimeoutError::Timeout) => {
-                let _ = footer.draw(ui, &std::mem::take(&mut above));
-                next_frame = Instant::now() + FRAME;
-                continue;
-            }
+        if wait.is_zero() {
+            let _ = footer.draw(ui, &std::mem::take(&mut above));
+            next_frame = Instant::now() + FRAME;
+            continue;
         }
+        let job = match queue.recv_timeout(wait) {
+            Ok(job) => job,
+            Err(RecvTimeoutError::Timeout) => continue,
+            Err(RecvTimeoutError::Disconnected) => WriteJob::RemoveFooter,
+        };
         written.fetch_add(1, Ordering::Relaxed);
+        if let WriteJob::Event(event) = job {
+            above.push_str(&ui.event_text(&event).unwrap_or_default());
+            continue;
+        }
+        let _ = ui.draw_footer(&std::mem::take(&mut above), "");
+        match job {
+            WriteJob::Other(write) => write(ui),
+            WriteJob::Event(_) | WriteJob::RemoveFooter => return,
+        }
     }
 }

@@ -11,24 +11,36 @@ use crate::event::Phase;
 use crate::plan::{Action, Plan, Step};
 use crate::state::State;
 
-/// What an estimate knows of a run.
+/// Longest duration of a build that is believed: a lockfile is edited, too.
+const MAX_BUILD_TIME: Duration = Duration::from_secs(7 * 86_400);
+
+/// Estimates the remaining time of a run.
 #[derive(Debug)]
 pub(crate) struct Estimator {
     steps: Vec<ExpectedStep>,
-    /// Number of targets at the same time.
-    concurrency: usize,
-    /// Rate limits of builds and of transfers.
-    limits: [Option<Limit>; 2],
+    builds: KindLimits,
+    mirrors: KindLimits,
+}
+
+/// Limits on the targets of one kind.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct KindLimits {
+    /// Maximum number at the same time.
+    pub concurrency: usize,
+    /// The rate limit on their requests; `None` if there is none.
+    pub rate: Option<Limit>,
 }
 
 /// A step, and how long it should take.
 #[derive(Debug)]
 struct ExpectedStep {
     unit: ImageRef,
-    /// Built or mirrored; `None` for a step that takes a moment.
+    /// Built or mirrored; `None` for updates, deletions and forgets, which count as instantaneous.
     kind: Option<ImageKind>,
     /// Duration of the last build, if it is recorded.
     last: Option<Duration>,
+    /// True if the step sends a request that the rate limit counts.
+    is_sent: bool,
     /// Indexes of the steps that must succeed first.
     needs: Vec<usize>,
 }
@@ -42,7 +54,7 @@ struct Mean {
 
 impl Mean {
     fn add(&mut self, time: Duration) {
-        self.sum += time;
+        self.sum = self.sum.saturating_add(time);
         self.count += 1;
     }
 
@@ -51,31 +63,34 @@ impl Mean {
     }
 }
 
+/// The remaining work on the targets of one kind.
+#[derive(Debug, Default)]
+struct Remaining {
+    /// Sum of the remaining build times.
+    work: Duration,
+    /// Number of requests that are not sent.
+    unsent: u32,
+}
+
 impl Estimator {
-    /// Creates the estimator of a run. A limit is `None` if there is none.
-    pub(crate) fn new(
-        plan: &Plan,
-        state: &State,
-        concurrency: usize,
-        (builds, transfers): (Option<Limit>, Option<Limit>),
-    ) -> Self {
+    /// Creates the estimator of a run with these limits on builds and on mirrors.
+    pub(crate) fn new(plan: &Plan, state: &State, limits: (KindLimits, KindLimits)) -> Self {
         let step = |step: &Step| {
             let built = state.entries.get(&step.key).and_then(|entry| entry.built.as_ref());
+            let last = built.and_then(|built| built.seconds).map(Duration::from_secs);
             ExpectedStep {
                 unit: step.key.clone(),
                 kind: match step.action {
                     Action::Create(_) | Action::Adopt { .. } => Some(step.kind),
                     _ => None,
                 },
-                last: built.and_then(|built| built.seconds).map(Duration::from_secs),
+                last: last.map(|time| time.min(MAX_BUILD_TIME)),
+                is_sent: matches!(step.action, Action::Create(_)),
                 needs: step.needs.iter().map(|need| need.0).collect(),
             }
         };
-        Self {
-            steps: plan.steps.iter().map(step).collect(),
-            concurrency: concurrency.max(1),
-            limits: [builds, transfers],
-        }
+        let (builds, mirrors) = limits;
+        Self { steps: plan.steps.iter().map(step).collect(), builds, mirrors }
     }
 
     /// Returns the number of targets.
@@ -84,12 +99,13 @@ impl Estimator {
     }
 
     /// Returns the time until the end: the largest of the times that the rate limits, the concurrency
-    /// and the longest chain of targets need. `None` while nothing is known about a kind of target.
+    /// and the longest chain of targets need. `None` while nothing is known about a kind of target, and
+    /// once all targets take longer than expected.
     pub(crate) fn remaining(&self, timeline: &Timeline, now: Duration) -> Option<Duration> {
-        let means = self.means(timeline);
+        let means = [ImageKind::Build, ImageKind::Mirror].map(|kind| self.mean(kind, timeline));
         let mut chains = vec![Duration::ZERO; self.steps.len()];
-        let (mut work, mut longest) = (Duration::ZERO, Duration::ZERO);
-        let mut unsent = [0u32; 2];
+        let mut longest = Duration::ZERO;
+        let mut remaining = [Remaining::default(), Remaining::default()];
         for (index, step) in self.steps.iter().enumerate().rev() {
             let target = timeline.target_of(&step.unit);
             if target.is_some_and(|target| target.end.is_some()) {
@@ -97,55 +113,70 @@ impl Estimator {
             }
             let Some(kind) = step.kind else { continue };
             let kind = usize::from(kind == ImageKind::Mirror);
-            let expected = step.last.or(means[kind])?;
-            let left = expected.saturating_sub(target.map_or(Duration::ZERO, |it| worked(it, now)));
-            unsent[kind] += u32::from(target.is_none_or(|it| !it.is_sent()));
-            work += left;
-            chains[index] += left;
-            longest = longest.max(chains[index]);
-            let chain = chains[index];
+            let built = target.map_or(Duration::ZERO, |target| build_time(target, now));
+            let left = step.last.or(means[kind])?.saturating_sub(built);
+            let is_unsent = step.is_sent && target.is_none_or(|target| !target.is_sent());
+            remaining[kind].unsent += u32::from(is_unsent);
+            remaining[kind].work = remaining[kind].work.saturating_add(left);
+            let chain = chains[index].saturating_add(left);
+            longest = longest.max(chain);
             for &need in &step.needs {
                 chains[need] = chain.max(chains[need]);
             }
         }
-        let slots = u32::try_from(self.concurrency).unwrap_or(u32::MAX);
-        let first = timeline.limited_for(now).unwrap_or_default();
-        let by_rate = self.limits.iter().zip(unsent).zip(means).filter_map(|((limit, n), mean)| {
-            let limit = limit.as_ref()?;
-            // The last one is sent this many windows after the first one.
-            let windows = n.checked_sub(1)? / limit.count.max(1);
-            Some(first + limit.window * windows + mean.unwrap_or_default())
-        });
-        by_rate.chain([work / slots, longest]).max()
+        let [builds, mirrors] = remaining;
+        let bound = |kind, limits: KindLimits, remaining: &Remaining, mean: Option<Duration>| {
+            let slots = u32::try_from(limits.concurrency.max(1)).unwrap_or(u32::MAX);
+            let wait = timeline.rate_wait(kind);
+            // While requests wait, the limit in force may be lower than the documented one.
+            let first = wait.and_then(|wait| wait.remaining(now));
+            let rate = first.and(wait.map(|wait| wait.limit)).or(limits.rate);
+            let by_rate = rate.filter(|_| remaining.unsent > 0).map(|rate| {
+                // The last one is sent this many windows after the first one.
+                let windows = (remaining.unsent - 1) / rate.count.max(1);
+                let last = first.unwrap_or_default() + rate.window.saturating_mul(windows);
+                last.saturating_add(mean.unwrap_or_default())
+            });
+            by_rate.unwrap_or_default().max(remaining.work / slots)
+        };
+        let left = longest.max(bound(ImageKind::Build, self.builds, &builds, means[0])).max(bound(
+            ImageKind::Mirror,
+            self.mirrors,
+            &mirrors,
+            means[1],
+        ));
+        (!left.is_zero()).then_some(left)
     }
 
-    /// Returns the typical durations of a build and of a mirror: of those that ended in this run, or
+    /// Returns the typical duration of a kind of target: the mean of those that ended in this run, or
     /// else of the last builds.
-    fn means(&self, timeline: &Timeline) -> [Option<Duration>; 2] {
-        [ImageKind::Build, ImageKind::Mirror].map(|kind| {
-            let (mut of_run, mut recorded) = (Mean::default(), Mean::default());
-            for step in self.steps.iter().filter(|step| step.kind == Some(kind)) {
-                step.last.into_iter().for_each(|time| recorded.add(time));
-                let target = timeline.target_of(&step.unit);
-                let target = target.filter(|it| matches!(it.end, Some(TargetEnd::Completed)));
-                target.into_iter().for_each(|target| of_run.add(target.worked()));
+    fn mean(&self, kind: ImageKind, timeline: &Timeline) -> Option<Duration> {
+        let (mut of_run, mut recorded) = (Mean::default(), Mean::default());
+        for step in self.steps.iter().filter(|step| step.kind == Some(kind)) {
+            if let Some(last) = step.last {
+                recorded.add(last);
             }
-            of_run.get().or(recorded.get())
-        })
+            let target = timeline.target_of(&step.unit);
+            if let Some(target) = target.filter(|it| matches!(it.end, Some(TargetEnd::Completed))) {
+                of_run.add(target.time(|phase| phase == Phase::Building));
+            }
+        }
+        of_run.get().or(recorded.get())
     }
 }
 
-/// Returns the time for which an active target has been worked on.
-pub(super) fn worked(target: &TargetTimeline, now: Duration) -> Duration {
-    let current = target.spans.last().filter(|span| !span.phase.is_wait());
-    target.worked() + current.map_or(Duration::ZERO, |span| now.saturating_sub(span.to))
+/// Returns the time for which the service has built an active target.
+fn build_time(target: &TargetTimeline, now: Duration) -> Duration {
+    let current = target.spans.last().filter(|span| span.phase == Phase::Building);
+    let current = current.map_or(Duration::ZERO, |span| now.saturating_sub(span.to));
+    target.time(|phase| phase == Phase::Building) + current
 }
 
 impl TargetTimeline {
     /// True if the rate limit has admitted the request of the target.
     fn is_sent(&self) -> bool {
         let sent = [Phase::Submit, Phase::Upload, Phase::Queued, Phase::Building];
-        self.spans.iter().any(|span| sent.contains(&span.phase))
+        sent.contains(&self.phase()) || self.build.is_some()
     }
 }
 
@@ -165,11 +196,13 @@ mod tests {
             unit: key(&format!("a{index}:1")),
             kind: Some(ImageKind::Build),
             last: last.map(secs),
+            is_sent: true,
             needs: needs.to_vec(),
         };
         let steps = steps.iter().enumerate().map(step).collect();
-        let limit = Limit { count: 2, window: secs(60) };
-        Estimator { steps, concurrency, limits: [Some(limit), None] }
+        let builds = KindLimits { concurrency, rate: Some(Limit { count: 2, window: secs(60) }) };
+        let mirrors = KindLimits { concurrency: 1, rate: None };
+        Estimator { steps, builds, mirrors }
     }
 
     fn entered(timeline: &mut Timeline, unit: usize, phase: Phase, at: u64) {
@@ -204,6 +237,8 @@ mod tests {
             // A build without a record takes as long as the others.
             (&[(Some(30), &[]), (None, &[])], 1, Some(60)),
             (&[(None, &[])], 1, None),
+            // Records of a lockfile that somebody has edited.
+            (&[(Some(u64::MAX), &[]), (Some(u64::MAX), &[0])], 1, Some(u64::MAX)),
         ] {
             let estimator = estimator(steps, concurrency);
             assert_eq!(estimator.remaining(&idle, secs(0)), expected.map(secs), "{steps:?}");
@@ -224,7 +259,8 @@ mod tests {
         assert_eq!(estimator.remaining(&timeline, secs(300)), Some(secs(40)));
         completed(&mut timeline, 1, 300);
         entered(&mut timeline, 2, Phase::Building, 300);
-        completed(&mut timeline, 2, 310);
-        assert_eq!(estimator.remaining(&timeline, secs(310)), Some(secs(0)));
+        assert_eq!(estimator.remaining(&timeline, secs(900)), None, "longer than expected");
+        completed(&mut timeline, 2, 901);
+        assert_eq!(estimator.remaining(&timeline, secs(901)), None);
     }
 }

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use anstyle::{AnsiColor, Style};
 
-use super::estimate::worked;
 use super::fit::{cut, wrap};
 use super::human::{DIM, paint};
 use super::timeline::{TargetTimeline, Timeline};
@@ -32,8 +31,8 @@ const FIXED_COLUMNS: usize = 2 + 2 + 10 + 2 + 6;
 /// Minimum columns of a name, at the cost of the phase.
 const MIN_NAME_COLUMNS: usize = 8;
 
-/// A terminal that is lower than the footer and this many lines shows a part of the footer.
-const LINES_ABOVE: usize = 2;
+/// Lines of the terminal that the footer leaves free.
+const MIN_LINES_ABOVE: usize = 2;
 
 /// A run at one moment.
 #[derive(Debug)]
@@ -72,7 +71,7 @@ impl FooterView<'_> {
         let counts = counts.map(|line| line.replace('\u{a0}', " "));
         lines.extend(counts.map(|line| cut(&format!("  {line}"), width)));
         lines.extend(self.longest(width, screen.color));
-        lines.truncate(MAX_LINES.min(screen.lines.saturating_sub(LINES_ABOVE)));
+        lines.truncate(MAX_LINES.min(screen.lines.saturating_sub(MIN_LINES_ABOVE)));
         lines
     }
 
@@ -85,7 +84,8 @@ impl FooterView<'_> {
             failed => format!(" · {failed} failed"),
         };
         let left = left.map(|time| format!(" · {}", about(time))).unwrap_or_default();
-        let text = format!("{done}/{total} done{failed}{left}");
+        let time = whole_seconds(self.now);
+        let text = format!("{done}/{total} done after {time}{failed}{left}");
         let room = width.saturating_sub(columns(&text) + 2).min(MAX_BAR_COLUMNS);
         if room < 4 {
             return cut(&text, width);
@@ -131,7 +131,7 @@ impl FooterView<'_> {
     fn longest(&self, width: usize, color: bool) -> Vec<String> {
         let active = self.timeline.active().filter(|it| it.phase() != Phase::Wait);
         let mut active: Vec<(Duration, &TargetTimeline)> =
-            active.map(|target| (worked(target, self.now), target)).collect();
+            active.map(|target| (target.worked_until(self.now), target)).collect();
         active.sort_by_key(|(time, target)| (Reverse(*time), &target.unit));
         active.truncate(MAX_TARGETS);
         let names: Vec<String> = active.iter().map(|(_, target)| target.unit.to_string()).collect();
@@ -220,7 +220,7 @@ mod tests {
     fn counts_a_bar_and_the_longest_targets_are_shown() {
         let timeline = timeline(|unit| format!("service-{unit:02}:latest"));
         insta::assert_snapshot!(lines(&timeline, 80, 24, false).join("\n"), @"
-        ━━━━━━━─────────────────────────────────  12/64 done · about 60 s left
+        ━━━━━━━─────────────────────────────────  12/64 done after 40s · about 60 s left
           28 building · 18 waiting for the rate limit (19s) · 2 uploading 41 MB/s ·
           4 not started
           service-00:latest  building       39s
@@ -228,7 +228,7 @@ mod tests {
           service-02:latest  building       39s
         ");
         insta::assert_snapshot!(lines(&timeline, 34, 24, false).join("\n"), @"
-        12/64 done · about 60 s left
+        12/64 done after 40s · about 60 s left
           28 building ·
           18 waiting for the rate limit …
           service-00…  building       39s

@@ -113,8 +113,9 @@ impl<'w> JsonReporter<'w> {
                 self.line("info", "rate_wait", rate_wait(*class, *limit, *wait), payload)
             }
             // A run queries no registry.
-            Notice::RegistryPaused { .. } | Notice::LookupDone { .. } => Ok(()),
-            Notice::Admitted { .. } => Ok(()),
+            Notice::RegistryPaused { .. } | Notice::LookupDone { .. } | Notice::Admitted { .. } => {
+                Ok(())
+            }
         }
     }
 

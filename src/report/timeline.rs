@@ -1,15 +1,15 @@
-//! Records what happens to each target of a run, from its events. Pure. The footer shows the present of
-//! a run, and its report the past.
+//! The history of a run, from its events. Pure.
 
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
+use crate::base::kind::ImageKind;
 use crate::base::limit::Class;
 use crate::base::name::{BuildId, ImageRef};
 use crate::event::{ActiveTarget, Phase, RateWait, RunEvent, SkipReason, TargetFailure};
 use crate::http::Notice;
 
-/// What has happened in a run so far. All times are since its start.
+/// History of a run. All times are since its start.
 #[derive(Debug, Default)]
 pub(crate) struct Timeline {
     targets: Vec<TargetTimeline>,
@@ -20,12 +20,13 @@ pub(crate) struct Timeline {
     done: usize,
     /// Number of targets that have failed.
     failed: usize,
-    rate_wait: Option<RateWait>,
+    /// The last waits for the limits of builds and of transfers.
+    rate_waits: [Option<RateWait>; 2],
     /// Requests that a rate limit admitted, in order: time, class, and number of requests or images.
     admitted: Vec<(Duration, Class, u32)>,
 }
 
-/// What has happened to one target.
+/// History of a target.
 #[derive(Debug)]
 pub(crate) struct TargetTimeline {
     /// The target.
@@ -46,13 +47,13 @@ pub(crate) struct TargetTimeline {
 pub(crate) struct PhaseSpan {
     /// The phase.
     pub phase: Phase,
-    /// Its begin.
+    /// Start of the phase.
     pub from: Duration,
-    /// Its end.
+    /// End of the phase.
     pub to: Duration,
 }
 
-/// How a target ended.
+/// Outcome of a target.
 #[derive(Debug)]
 pub(crate) enum TargetEnd {
     /// Its step is done.
@@ -77,12 +78,18 @@ impl TargetTimeline {
     /// Returns the time in phases for which `is_counted` is true, without that of the current phase.
     pub(crate) fn time(&self, is_counted: impl Fn(Phase) -> bool) -> Duration {
         let spans = self.spans.iter().filter(|span| is_counted(span.phase));
-        spans.map(|span| span.to - span.from).sum()
+        spans.map(|span| span.to.saturating_sub(span.from)).sum()
     }
 
     /// Returns the time of a target that has ended without its waits.
     pub(crate) fn worked(&self) -> Duration {
         self.time(|phase| !phase.is_wait())
+    }
+
+    /// Returns the time of an active target without its waits.
+    pub(crate) fn worked_until(&self, now: Duration) -> Duration {
+        let current = self.spans.last().filter(|span| !span.phase.is_wait());
+        self.worked() + current.map_or(Duration::ZERO, |span| now.saturating_sub(span.to))
     }
 
     fn enter(&mut self, phase: Phase, at: Duration) {
@@ -130,7 +137,9 @@ impl Timeline {
                 self.end(unit, TargetEnd::Skipped(reason.clone()), now);
             }
             RunEvent::Notice { notice, .. } => {
-                self.rate_wait = RateWait::of(notice, now).or(self.rate_wait);
+                if let Some(wait) = RateWait::of(notice, now) {
+                    self.rate_waits[usize::from(wait.class == Class::Images)] = Some(wait);
+                }
                 if let Notice::Admitted { class, count } = notice {
                     self.admitted.push((now, *class, *count));
                 }
@@ -188,9 +197,15 @@ impl Timeline {
         &self.admitted
     }
 
-    /// Returns the time until the rate limit admits the next request, if requests wait for it.
+    /// Returns the time until a rate limit admits the next request, if requests wait for one.
     pub(crate) fn limited_for(&self, now: Duration) -> Option<Duration> {
-        self.rate_wait.and_then(|wait| wait.remaining(now))
+        let waits = self.rate_waits.iter().flatten();
+        waits.filter_map(|wait| wait.remaining(now)).max()
+    }
+
+    /// Returns the last wait for the limit of a kind of target.
+    pub(crate) fn rate_wait(&self, kind: ImageKind) -> Option<RateWait> {
+        self.rate_waits[usize::from(kind == ImageKind::Mirror)]
     }
 }
 

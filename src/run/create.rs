@@ -134,6 +134,7 @@ impl UnitRun {
                     _ => failure.of_one_unit().without_help(),
                 });
             }
+            self.phase(Phase::Wait, None);
             tokio::time::sleep(NEXT_URL_DELAY).await;
         }
     }
@@ -242,7 +243,6 @@ impl UnitRun {
         job: &CreateJob,
         dockerfile: &str,
     ) -> Result<AcceptedBuild, StepFailure> {
-        self.phase(Phase::Wait, None);
         let request = BuildImageRequest {
             dockerfile_path: Some(dockerfile.to_owned()),
             ..request(Some(&self.key), job.platform, &job.owner, job.visibility)

@@ -209,15 +209,15 @@ impl Dispatcher {
 
     fn begun(&mut self, step: StepId, now: Duration, effects: &mut Vec<Effect>) {
         let progress = &mut self.steps[step.0];
-        if progress.activity == Activity::Active {
-            return;
-        }
         if progress.activity == Activity::Idle {
             progress.since = now;
         }
+        let begins = progress.activity != Activity::Active;
         progress.activity = Activity::Active;
-        let (unit, action) = (progress.key.clone(), progress.verb);
-        effects.push(Effect::Report(RunEvent::Started { unit, action }));
+        if begins {
+            let (unit, action) = (progress.key.clone(), progress.verb);
+            effects.push(Effect::Report(RunEvent::Started { unit, action }));
+        }
         if progress.kind == Some(ImageKind::Mirror) {
             self.phase(step, (Phase::Submit, Duration::ZERO), None, now, effects);
         }
@@ -256,9 +256,13 @@ impl Dispatcher {
         effects: &mut Vec<Effect>,
     ) {
         let progress = &mut self.steps[step.0];
+        let before = (progress.phase, progress.build.clone());
         progress.enter(phase, now.saturating_sub(ago));
         progress.build = build.or(progress.build.take());
-        effects.push(Effect::Report(RunEvent::Progress(progress.active_at(now))));
+        // A mirror waits from the beginning on.
+        if (progress.phase, &progress.build) != (before.0, &before.1) || phase == Phase::Wait {
+            effects.push(Effect::Report(RunEvent::Progress(progress.active_at(now))));
+        }
     }
 
     fn ended(

@@ -27,6 +27,13 @@ pub(super) enum StepMessage {
     Phase { step: StepId, phase: Phase, build: Option<BuildId>, ago: Duration },
 }
 
+impl StepMessage {
+    /// The step waits, without a build.
+    pub(super) fn waits(step: StepId) -> Self {
+        Self::Phase { step, phase: Phase::Wait, build: None, ago: Duration::ZERO }
+    }
+}
+
 /// The builds that belong to a unit: a lost response of another unit cannot have been about one of
 /// them.
 #[derive(Debug, Clone, Default)]

@@ -52,6 +52,15 @@ pub(super) struct UnitRun {
     pub(super) links: Links,
 }
 
+/// Treatment of the progress of a build that a unit waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Progress {
+    /// The build is that of the unit.
+    Reported,
+    /// The unit waits until an earlier build has ended.
+    Unreported,
+}
+
 /// Image that a build makes.
 enum MadeImage {
     /// The image of the unit.
@@ -97,12 +106,19 @@ impl UnitRun {
         build: &BuildId,
         timeout: Option<Duration>,
     ) -> Result<StepOutput, StepFailure> {
-        let view = self.wait_for_end(build, timeout).await?;
-        self.ended(build, view).await
+        let view = self.wait_for_end(build, timeout, Progress::Reported).await?;
+        // A short build ends before a poll has seen it run. Without the service's times, all of the
+        // time since its start counts.
+        self.phase_since(Phase::Building, Some(build), view.duration().unwrap_or(Duration::MAX));
+        self.record_ended(build, view).await
     }
 
     /// Records how a build ended.
-    async fn ended(&self, build: &BuildId, view: RemoteBuild) -> Result<StepOutput, StepFailure> {
+    async fn record_ended(
+        &self,
+        build: &BuildId,
+        view: RemoteBuild,
+    ) -> Result<StepOutput, StepFailure> {
         let derived = match self.made_image(&view) {
             MadeImage::Own => None,
             MadeImage::Derived(image) => Some(image),
@@ -112,9 +128,6 @@ impl UnitRun {
                 return Err(StepFailure::new(message).with_build(build));
             }
         };
-        // A short build ends before a poll has seen it run. Without the service's times, all of the
-        // time since its start counts.
-        self.phase_since(Phase::Building, Some(build), view.duration().unwrap_or(Duration::MAX));
         let (outcome, error, message) = match &view.progress {
             BuildProgress::Completed => (BuildOutcome::Completed, None, None),
             BuildProgress::Failed(cause) => {
@@ -207,6 +220,7 @@ impl UnitRun {
         &self,
         build: &BuildId,
         timeout: Option<Duration>,
+        progress: Progress,
     ) -> Result<RemoteBuild, StepFailure> {
         let (status, mut statuses) = mpsc::unbounded_channel();
         let ended = self.links.poller.ended(build, status);
@@ -217,7 +231,7 @@ impl UnitRun {
             }
         };
         tokio::pin!(ended, deadline);
-        let mut building = false;
+        let mut building = progress == Progress::Unreported;
         loop {
             tokio::select! {
                 ended = &mut ended => {
@@ -255,12 +269,12 @@ impl UnitRun {
         build: &BuildId,
         timeout: Option<Duration>,
     ) -> Result<bool, StepFailure> {
-        self.phase(Phase::Queued, None);
+        self.phase(Phase::Wait, None);
         let mut is_own = true;
         let ended = async {
-            let view = self.wait_for_end(build, timeout).await?;
+            let view = self.wait_for_end(build, timeout, Progress::Unreported).await?;
             is_own = matches!(self.made_image(&view), MadeImage::Own);
-            self.ended(build, view).await
+            self.record_ended(build, view).await
         };
         // The build is on record already, so a run that stops need not wait for it.
         match self.unless_stopping(ended).await? {

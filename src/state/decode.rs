@@ -279,9 +279,9 @@ mod tests {
 
     #[test]
     fn fields_that_older_versions_ignore_are_optional() {
+        type Removal = (&'static str, &'static str, fn(&mut Entry));
         let mut state = sample();
         let mut later = encode("x", &state);
-        type Removal = (&'static str, &'static str, fn(&mut Entry));
         let removals: [Removal; 2] = [
             ("2", "seconds: ", |entry| entry.built.as_mut().unwrap().seconds = None),
             ("1", "error: ", |entry| entry.failed.as_mut().unwrap().error = None),

@@ -8,7 +8,7 @@
 use std::fmt::Write;
 
 use super::State;
-use super::lockfile::{Entry, Failed, Inputs, Pending};
+use super::lockfile::{Built, Entry, Failed, Inputs, Pending};
 use crate::base::digest::Fingerprint;
 use crate::base::image_path::ImagePath;
 use crate::base::name::{BuildId, Owner, Visibility};
@@ -53,16 +53,7 @@ pub fn encode(service: &str, state: &State) -> String {
         }
         if let Some(built) = &entry.built {
             line(4, "built", "");
-            build_lines(&mut line, &built.build, &built.path, &built.owner, built.visibility);
-            let image = built.image.as_ref().map(|image| ("image", image.to_string()));
-            let completed = built.completed.map(|at| ("completed", at.to_string()));
-            for (field, value) in image.into_iter().chain(completed) {
-                line(6, field, &quoted(&value));
-            }
-            if let Some(seconds) = built.seconds {
-                line(6, "seconds", &seconds.to_string());
-            }
-            input_lines(&mut line, built.fingerprint, &built.inputs);
+            built_lines(&mut line, built);
         }
         if let Some(submitted) = &entry.submitted {
             line(4, "submitted", "");
@@ -100,6 +91,20 @@ fn build_lines(
     line(6, "path", &quoted(path.as_str()));
     line(6, "owner", &quoted(&owner.to_string()));
     line(6, "visibility", &visibility.to_string());
+}
+
+fn built_lines(line: &mut LineWriter<'_>, built: &Built) {
+    build_lines(line, &built.build, &built.path, &built.owner, built.visibility);
+    if let Some(image) = &built.image {
+        line(6, "image", &quoted(&image.to_string()));
+    }
+    if let Some(completed) = built.completed {
+        line(6, "completed", &quoted(&completed.to_string()));
+    }
+    if let Some(seconds) = built.seconds {
+        line(6, "seconds", &seconds.to_string());
+    }
+    input_lines(line, built.fingerprint, &built.inputs);
 }
 
 fn failed_lines(line: &mut LineWriter<'_>, failed: &Failed) {

@@ -68,7 +68,7 @@ pub(in crate::cli) struct ApplyArgs {
     ///
     /// `auto` draws a live footer on a terminal, and writes lines elsewhere, in CI (`CI` is set) and
     /// with TERM=dumb. `plain` writes lines on a terminal too, for a screen reader for example; `tty`
-    /// draws the footer on every terminal; `none` leaves failures and the summary.
+    /// draws the footer on every terminal; `none` prints only failures and the summary.
     #[arg(
         long,
         value_name = "FORM",

@@ -34,11 +34,11 @@ impl HumanReporter<'_> {
         let verbosity = self.options.verbosity;
         let progress = self.options.progress;
         let is_normal = verbosity >= Verbosity::Normal && progress != Progress::None;
-        let is_verbose = self.is_verbose();
+        let is_verbose = self.is_verbose() && progress != Progress::None;
         // The footer shows the rest.
-        let has_lines = is_verbose || (is_normal && progress == Progress::Lines);
+        let has_lines = is_normal && progress == Progress::Lines;
         match event {
-            RunEvent::Started { unit, action } if has_lines => {
+            RunEvent::Started { unit, action } if has_lines || is_verbose => {
                 writeln!(self.err, "{unit}: {}...", doing(action))
             }
             RunEvent::Progress(ActiveTarget { unit, phase, build, .. }) if is_verbose => {

@@ -124,6 +124,8 @@ async fn serve(
         tokio::spawn(async move {
             // A retry goes to the end of the queue.
             for transfer in sender.send_and_settle(batch, permit).await {
+                // Fails only if the driver is gone; nobody listens then.
+                let _ = sender.messages.send(StepMessage::waits(transfer.step));
                 match retries.upgrade() {
                     Some(queue) => drop(queue.send(transfer)),
                     None => transfer.finish(Err(StepFailure::NotStarted)),
