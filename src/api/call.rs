@@ -188,7 +188,6 @@ impl Caller {
         loop {
             let permit = self.connection.limiter.acquire(call.class, &observer);
             let mut permit = call.unless_stopped(permit).await?;
-            self.notify(Notice::Admitted { class: call.class, count: 1 });
             let response = self.send(call, &mut permit).await;
             let mut error = match response.and_then(|response| read(&response)) {
                 Ok(value) => {
@@ -300,7 +299,6 @@ impl Caller {
             }
             redirects += 1;
             permit.renew(&|notice| self.notify(notice)).await;
-            self.notify(Notice::Admitted { class: call.class, count: 1 });
         }
     }
 

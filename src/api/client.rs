@@ -177,10 +177,7 @@ impl Client {
         let observer = |notice| self.caller.notify(notice);
         let limiter = &self.caller.connection.limiter;
         let permit = limiter.acquire_transfers(owner, max_images, &observer);
-        let permit = stop.run_until_cancelled(permit).await;
-        let (count, permit) = permit.ok_or_else(|| ApiError::stopped(INITIATE))?;
-        self.caller.notify(Notice::Admitted { class: Class::Images, count });
-        Ok((count, permit))
+        stop.run_until_cancelled(permit).await.ok_or_else(|| ApiError::stopped(INITIATE))
     }
 
     /// Records that the service refused transfers: those of the permit's owner pause, and the next

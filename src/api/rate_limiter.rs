@@ -157,6 +157,7 @@ impl RateQueue {
                 }
             }
         };
+        observer(Notice::Admitted { class: queue.class, count: slots });
         Permit { queue, slots, admitted }
     }
 

@@ -12,7 +12,7 @@ use crate::report::footer::{FooterView, Screen};
 use crate::report::timeline::Timeline;
 
 /// Time between two frames: ten in a second.
-pub(super) const FRAME: Duration = Duration::from_millis(100);
+pub(super) const FRAME_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Time between two estimates, which take longer than a frame if there are many targets.
 const ESTIMATE_INTERVAL: Duration = Duration::from_secs(1);
@@ -95,11 +95,11 @@ impl Footer {
     }
 }
 
-/// True unless the process runs in the background of a terminal.
+/// True unless the process runs in the background of its terminal.
 #[cfg(unix)]
 fn is_in_foreground() -> bool {
     let foreground = rustix::termios::tcgetpgrp(io::stderr());
-    foreground.is_ok_and(|group| group == rustix::process::getpgrp())
+    foreground.map_or(true, |group| group == rustix::process::getpgrp())
 }
 
 /// True: Windows has no background of a terminal.

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::oneshot;
 
-use super::footer::{FRAME, Footer};
+use super::footer::{FRAME_INTERVAL, Footer};
 use super::ui::Ui;
 use crate::event::{RunEvent, Signal};
 
@@ -164,7 +164,7 @@ fn write_above(
         let wait = next_frame.saturating_duration_since(Instant::now());
         if wait.is_zero() {
             let _ = footer.draw(ui, &std::mem::take(&mut above));
-            next_frame = Instant::now() + FRAME;
+            next_frame = Instant::now() + FRAME_INTERVAL;
             continue;
         }
         let job = match queue.recv_timeout(wait) {

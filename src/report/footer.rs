@@ -37,7 +37,7 @@ const MIN_LINES_ABOVE: usize = 2;
 /// A run at one moment.
 #[derive(Debug)]
 pub(crate) struct FooterView<'a> {
-    /// What has happened so far.
+    /// History of the run until now.
     pub timeline: &'a Timeline,
     /// Number of targets of the run.
     pub total: usize,

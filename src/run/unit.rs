@@ -52,13 +52,13 @@ pub(super) struct UnitRun {
     pub(super) links: Links,
 }
 
-/// Treatment of the progress of a build that a unit waits for.
+/// Reporting of the phases of a build that a unit waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Progress {
+enum Reporting {
     /// The build is that of the unit.
-    Reported,
+    On,
     /// The unit waits until an earlier build has ended.
-    Unreported,
+    Off,
 }
 
 /// Image that a build makes.
@@ -106,7 +106,7 @@ impl UnitRun {
         build: &BuildId,
         timeout: Option<Duration>,
     ) -> Result<StepOutput, StepFailure> {
-        let view = self.wait_for_end(build, timeout, Progress::Reported).await?;
+        let view = self.wait_for_end(build, timeout, Reporting::On).await?;
         // A short build ends before a poll has seen it run. Without the service's times, all of the
         // time since its start counts.
         self.phase_since(Phase::Building, Some(build), view.duration().unwrap_or(Duration::MAX));
@@ -220,7 +220,7 @@ impl UnitRun {
         &self,
         build: &BuildId,
         timeout: Option<Duration>,
-        progress: Progress,
+        reporting: Reporting,
     ) -> Result<RemoteBuild, StepFailure> {
         let (status, mut statuses) = mpsc::unbounded_channel();
         let ended = self.links.poller.ended(build, status);
@@ -231,7 +231,7 @@ impl UnitRun {
             }
         };
         tokio::pin!(ended, deadline);
-        let mut building = progress == Progress::Unreported;
+        let mut building = reporting == Reporting::Off;
         loop {
             tokio::select! {
                 ended = &mut ended => {
@@ -272,7 +272,7 @@ impl UnitRun {
         self.phase(Phase::Wait, None);
         let mut is_own = true;
         let ended = async {
-            let view = self.wait_for_end(build, timeout, Progress::Unreported).await?;
+            let view = self.wait_for_end(build, timeout, Reporting::Off).await?;
             is_own = matches!(self.made_image(&view), MadeImage::Own);
             self.record_ended(build, view).await
         };

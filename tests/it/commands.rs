@@ -484,10 +484,14 @@ fn verbose_prints_each_phase() {
     assert_snapshot!(verbose.redacted(&verbose.stderr), @"
     app:v1: Building...
     app:v1: packing
+    app:v1: waiting
     app:v1: submitting
     app:v1: uploading [build ID]
+    app:v1: waiting [build ID]
+    app:v1: submitting [build ID]
     app:v1: queued [build ID]
-    app:v1: Built after [time] [build ID]
+    app:v1: building [build ID]
+    app:v1: Built in [time] [build ID]
     ");
 }
 

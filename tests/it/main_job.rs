@@ -287,7 +287,7 @@ fn only_yes_applies() {
 
     Apply these changes for personal? Only "yes" is accepted: 
     app:v1: Building...
-    app:v1: Built after [time] [build ID]
+    app:v1: Built in [time] [build ID]
     "#);
     env.plans_nothing();
 }
@@ -488,7 +488,7 @@ fn the_first_ctrl_c_waits_for_active_builds_and_starts_nothing_new() {
     --- stderr
     app:v1: Building...
     Stopping: no new work starts; waiting for 1 target in progress. Press Ctrl-C again to exit at once.
-    app:v1: Built after [time] [build ID]
+    app:v1: Built in [time] [build ID]
     Next: run `imgplan apply` to continue
     ");
     assert_snapshot!(steps(&env.ok(["plan"])), @"+ on-top:latest build new");

@@ -122,7 +122,7 @@ fn results_are_reported_even_if_the_journal_cannot_be_written() {
     Apply: 1 built, 0 mirrored, 0 updated, 0 forgotten, 0 deleted, 0 failed, 0 skipped, 1 pending, in [time].
     --- stderr
     app:v1: Building...
-    app:v1: Built after [time] [build ID]
+    app:v1: Built in [time] [build ID]
     on-top:v1: Building...
     Stopping: every other target would fail with the same error; waiting for 1 target in progress
     Next: run `imgplan apply --retry-times 3` to continue

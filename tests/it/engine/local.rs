@@ -99,7 +99,7 @@ fn a_checked_image_is_not_taken_for_a_built_one() {
     let Some((env, _)) = project("FROM scratch\nCOPY busybox /b\n") else { return };
     let check = || env.ok(["apply", "--local", "--auto-approve"]);
     let is_checked = |output: &Output| {
-        output.says("app:v1: Checked after ").says("Apply: 1 checked and not built, 0 updated");
+        output.says("app:v1: Checked in ").says("Apply: 1 checked and not built, 0 updated");
         output.never_says("mirrored").never_says("Built");
     };
     is_checked(&check());
