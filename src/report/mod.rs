@@ -1,7 +1,7 @@
 //! Reporters: turn plans, run events and summaries into text ([`human`]) or JSON lines ([`json`]).
 //! [`why`] explains single targets, [`status`] lists the builds in progress, [`graph`] draws the
-//! dependencies, and [`checks`] shows the checks of a machine. Reporters write to the streams that they
-//! are given, as [`ReportOptions`] says.
+//! dependencies, [`run_report`] makes reports of a run that has ended, and [`checks`] shows the checks of
+//! a machine. Reporters write to the streams that they are given, as [`ReportOptions`] says.
 
 mod base_paths;
 pub(crate) mod checks;
@@ -13,6 +13,7 @@ pub(crate) mod human;
 pub(crate) mod json;
 mod owners;
 mod reasons;
+pub(crate) mod run_report;
 pub(crate) mod status;
 mod symbol;
 #[cfg(test)]

@@ -61,6 +61,13 @@ pub(crate) enum TargetEnd {
     Skipped(SkipReason),
 }
 
+impl PhaseSpan {
+    /// Returns its duration.
+    pub(crate) fn time(&self) -> Duration {
+        self.to.saturating_sub(self.from)
+    }
+}
+
 impl TargetTimeline {
     /// Returns the current or last phase.
     pub(crate) fn phase(&self) -> Phase {
@@ -75,7 +82,7 @@ impl TargetTimeline {
     /// Returns the time in phases for which `is_counted` is true, without that of the current phase.
     pub(crate) fn time(&self, is_counted: impl Fn(Phase) -> bool) -> Duration {
         let spans = self.spans.iter().filter(|span| is_counted(span.phase));
-        spans.map(|span| span.to - span.from).sum()
+        spans.map(PhaseSpan::time).sum()
     }
 
     /// Returns the time of a target that has ended without its waits.
@@ -115,6 +122,8 @@ impl Timeline {
             }
             RunEvent::Completed { unit, action, build, .. } => {
                 let target = self.target(unit, action);
+                // A check calls itself a build until it is done.
+                target.action = action;
                 target.build = build.clone().or(target.build.take());
                 self.end(unit, TargetEnd::Completed, now);
             }

@@ -2,7 +2,7 @@
 
 mod plan;
 mod protection;
-mod run;
+pub(in crate::report) mod run;
 mod table;
 
 use std::io::{self, Write};

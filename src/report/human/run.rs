@@ -3,6 +3,7 @@
 
 use std::collections::HashSet;
 use std::io;
+use std::time::Duration;
 
 use anstyle::AnsiColor;
 
@@ -130,24 +131,7 @@ impl HumanReporter<'_> {
         if !summary.is_complete() {
             writeln!(self.out)?;
         }
-        let pending = summary.failures.iter().filter(|failure| failure.pending).count();
-        let failed = summary.failures.len() - pending;
-        let made = if summary.checked > 0 {
-            format!("{} checked and not built", summary.checked)
-        } else {
-            format!("{} built, {} mirrored", summary.built + summary.adopted, summary.mirrored)
-        };
-        let mut line = format!(
-            "Apply: {made}, {} updated, {} forgotten, {} deleted, {failed} failed, {} skipped",
-            summary.updated,
-            summary.forgotten,
-            summary.deleted,
-            summary.skipped.len()
-        );
-        if pending > 0 {
-            line = format!("{line}, {pending} pending");
-        }
-        line = format!("{line}, in {}.", duration(elapsed));
+        let line = counts_line(summary, elapsed);
         writeln!(self.out, "Owner: {}", escaped(owners))?;
         let style = if summary.is_complete() { AnsiColor::Green } else { AnsiColor::Red };
         writeln!(self.out, "{}", self.paint(color(style).bold(), &line))?;
@@ -157,7 +141,7 @@ impl HumanReporter<'_> {
         }
         match next {
             Some(command) if self.options.hints && is_normal => {
-                writeln!(self.err, "{}", escaped(&next_command(command, failed > 0)))
+                writeln!(self.err, "{}", escaped(&next_command(command, has_failed(summary))))
             }
             _ => Ok(()),
         }
@@ -239,9 +223,36 @@ fn message_lines(message: &str) -> Vec<String> {
     first.cloned().chain([gap]).chain(last.cloned()).collect()
 }
 
+/// Returns the last line of a summary, with all counts.
+pub(in crate::report) fn counts_line(summary: &Summary, elapsed: Duration) -> String {
+    let pending = summary.failures.iter().filter(|failure| failure.pending).count();
+    let failed = summary.failures.len() - pending;
+    let made = if summary.checked > 0 {
+        format!("{} checked and not built", summary.checked)
+    } else {
+        format!("{} built, {} mirrored", summary.built + summary.adopted, summary.mirrored)
+    };
+    let mut line = format!(
+        "Apply: {made}, {} updated, {} forgotten, {} deleted, {failed} failed, {} skipped",
+        summary.updated,
+        summary.forgotten,
+        summary.deleted,
+        summary.skipped.len()
+    );
+    if pending > 0 {
+        line = format!("{line}, {pending} pending");
+    }
+    format!("{line}, in {}.", duration(elapsed))
+}
+
+/// True if a target failed whose build does not continue.
+pub(in crate::report) fn has_failed(summary: &Summary) -> bool {
+    summary.failures.iter().any(|failure| !failure.pending)
+}
+
 /// Groups failures with equal message, phase and outcome. Builds that continue come first, and failures
 /// because of which others were skipped last.
-fn group_failures(summary: &Summary) -> Vec<Vec<&TargetFailure>> {
+pub(in crate::report) fn group_failures(summary: &Summary) -> Vec<Vec<&TargetFailure>> {
     let causes: HashSet<&ImageRef> = summary
         .skipped
         .iter()
