@@ -90,6 +90,19 @@ impl Stream {
     }
 }
 
+/// Returns a door to a file for JSON.
+pub(super) fn json_door<W: Write>(file: W) -> Door<W> {
+    Door::new(file, Form::Json)
+}
+
+/// Returns a JSON document as a text for a file.
+pub(super) fn json_text(value: &serde_json::Value) -> String {
+    let mut door = json_door(Vec::new());
+    // Writing into a vector cannot fail.
+    let written = writeln!(door, "{value:#}").and_then(|()| door.finish());
+    String::from_utf8_lossy(&written.unwrap_or_default()).into_owned()
+}
+
 /// Returns a text that replaces the last `lines_before` lines of a terminal.
 fn redrawn(text: &str, lines_before: usize) -> String {
     if lines_before == 0 {

@@ -10,7 +10,7 @@ use super::failure::Failure;
 use super::ui::Ui;
 use crate::api::{ALLOW_URL_VARIABLE, Client, Endpoint, RateLimiter};
 use crate::base::input::{self, InputKind};
-use crate::base::limit::{Class, ClassLimit, Limit};
+use crate::base::limit::{Class, ClassLimit, Limit, transfer_limit};
 use crate::base::owner::DefaultOwner;
 use crate::base::secret::ApiKey;
 use crate::base::text::shell_word;
@@ -106,6 +106,17 @@ impl ServiceProfile {
     pub(super) fn limit(&self, class: Class) -> Limit {
         let configured = self.limits.iter().rev().find(|(limited, _)| *limited == class);
         configured.map_or_else(|| class.default_limit(), |(_, limit)| *limit)
+    }
+
+    /// Returns the rate limit of each class that has one, for targets of the default owner.
+    pub(super) fn run_limits(&self) -> Vec<(Class, Limit)> {
+        let configured = self.limits.iter().rev().find(|(class, _)| *class == Class::Images);
+        let transfers = transfer_limit(&self.owner.owner, configured.map(|(_, limit)| *limit));
+        let limit = |class| match class {
+            Class::Images => transfers.map(|limit| (class, limit)),
+            class => Some((class, self.limit(class))),
+        };
+        Class::ALL.into_iter().filter_map(limit).collect()
     }
 
     /// Returns the reason for which the service cannot be asked. The local server needs none: nobody

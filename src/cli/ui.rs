@@ -2,6 +2,7 @@
 
 use std::fmt::Display;
 use std::io::{self, BufRead, IsTerminal, Write};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -14,6 +15,7 @@ use serde_json::{Value, json};
 use super::diagnostic;
 use super::door::Stream;
 use super::failure::{self, Exit, Failure, Warning};
+use super::json_file::JsonFile;
 use super::safe_diagnostic::SafeDiagnostic;
 use super::settings::Settings;
 use crate::base::safe_text::{escaped, is_unsafe, shown_path};
@@ -35,11 +37,29 @@ pub(super) struct Ui {
     /// True once the header of the JSON lines is written.
     json_started: Arc<AtomicBool>,
     options: ReportOptions,
+    /// The file of `--json-into`.
+    json_file: Option<JsonFile>,
 }
 
 impl Ui {
     pub(super) fn new(settings: &Settings) -> Self {
-        Self { json: settings.json, json_started: Arc::default(), options: settings.report }
+        let (json, options) = (settings.json, settings.report);
+        Self { json, json_started: Arc::default(), options, json_file: None }
+    }
+
+    /// Writes JSON lines to a file too, from here on.
+    pub(super) fn start_json_file(&mut self, path: Option<&Path>) -> Result<(), Failure> {
+        self.json_file = path.map(JsonFile::create).transpose()?;
+        Ok(())
+    }
+
+    /// Closes the file of JSON lines. Returns the exit code: a command that succeeded fails if the file
+    /// could not be written.
+    pub(super) fn close_json_file(&mut self, exit: Exit) -> Exit {
+        match self.json_file.take().map_or(Ok(()), |file| file.close()) {
+            Ok(()) => exit,
+            Err(error) => exit.or_error(self.failure(&error.into())),
+        }
     }
 
     /// Returns true with `--verbose`.
@@ -187,24 +207,22 @@ impl Ui {
     /// Writes notes, even with `--quiet`.
     pub(super) fn notes(&mut self, notes: &[String]) -> io::Result<()> {
         for note in notes {
-            if self.json {
-                self.json_diagnostic(&json!({ "severity": "warning", "summary": note }))?;
-            } else {
+            self.json_diagnostic(&json!({ "severity": "warning", "summary": note }))?;
+            if !self.json {
                 ignore_closed_pipe(writeln!(self.err(), "note: {}", escaped(note)))?;
             }
         }
         Ok(())
     }
 
-    /// Writes a JSON line.
+    /// Writes a JSON line, with `--json` and to the file of `--json-into`.
     pub(super) fn json_line(
         &mut self,
         kind: &str,
         message: String,
         payload: Value,
     ) -> io::Result<()> {
-        let mut out = Stream::Out.json();
-        ignore_closed_pipe(self.json(&mut out)?.line("info", kind, message, payload))
+        self.json_lines(|json| json.line("info", kind, message.clone(), payload.clone()))
     }
 
     /// Writes warnings, even with `--quiet`.
@@ -214,9 +232,8 @@ impl Ui {
         sources: &Arc<SourceMap>,
     ) -> io::Result<()> {
         for problem in problems {
-            if self.json {
-                self.json_diagnostic(&diagnostic::problem_json(problem, sources))?;
-            } else {
+            self.json_diagnostic(&diagnostic::problem_json(problem, sources))?;
+            if !self.json {
                 let report = Report::new(problem.clone()).with_source_code(Arc::clone(sources));
                 self.print_report(&report);
             }
@@ -227,23 +244,21 @@ impl Ui {
     /// Writes a warning without a place in a file, even with `--quiet`.
     pub(super) fn warning(&mut self, message: String, help: String) -> io::Result<()> {
         let report = Report::new(Warning { message, help });
-        if self.json {
-            return diagnostic::report_json(&report)
-                .iter()
-                .try_for_each(|value| self.json_diagnostic(value));
+        let records = diagnostic::report_json(&report);
+        records.iter().try_for_each(|value| self.json_diagnostic(value))?;
+        if !self.json {
+            self.print_report(&report);
         }
-        self.print_report(&report);
         Ok(())
     }
 
     /// Writes the error of a command and returns the exit code.
     pub(super) fn failure(&mut self, failure: &Failure) -> Exit {
-        if self.json {
-            for value in diagnostic::report_json(&failure.report) {
-                // If stdout is closed, the exit code still says that the command failed.
-                let _ = self.json_diagnostic(&value);
-            }
-        } else {
+        for value in diagnostic::report_json(&failure.report) {
+            // If stdout is closed, the exit code still says that the command failed.
+            let _ = self.json_diagnostic(&value);
+        }
+        if !self.json {
             self.print_report(&failure.report);
         }
         failure.exit
@@ -297,8 +312,20 @@ impl Ui {
     }
 
     fn json_diagnostic(&mut self, value: &Value) -> io::Result<()> {
+        self.json_lines(|json| json.diagnostic(value))
+    }
+
+    /// Writes JSON lines to standard output with `--json`, and to the file of `--json-into`.
+    pub(super) fn json_lines(
+        &mut self,
+        write: impl Fn(&mut JsonReporter<'_>) -> io::Result<()>,
+    ) -> io::Result<()> {
+        self.json_file.iter().for_each(|file| file.write(&write));
+        if !self.json {
+            return Ok(());
+        }
         let mut out = Stream::Out.json();
-        ignore_closed_pipe(self.json(&mut out).and_then(|mut json| json.diagnostic(value)))
+        ignore_closed_pipe(self.json(&mut out).and_then(|mut json| write(&mut json)))
     }
 
     fn json<'w>(&mut self, out: &'w mut dyn Write) -> io::Result<JsonReporter<'w>> {
@@ -316,17 +343,13 @@ impl Ui {
         (Stream::Out.text(self.options.color_stdout), self.err())
     }
 
-    fn report(
-        &mut self,
-        write: impl FnOnce(&mut dyn Reporter) -> io::Result<()>,
-    ) -> io::Result<()> {
-        ignore_closed_pipe(if self.json {
-            let mut out = Stream::Out.json();
-            self.json(&mut out).and_then(|mut json| write(&mut json))
-        } else {
-            let (mut out, mut err) = self.streams();
-            write(&mut HumanReporter::new(&mut out, &mut err, self.options))
-        })
+    fn report(&mut self, write: impl Fn(&mut dyn Reporter) -> io::Result<()>) -> io::Result<()> {
+        self.json_lines(|json| write(json))?;
+        if self.json {
+            return Ok(());
+        }
+        let (mut out, mut err) = self.streams();
+        ignore_closed_pipe(write(&mut HumanReporter::new(&mut out, &mut err, self.options)))
     }
 }
 

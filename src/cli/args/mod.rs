@@ -10,6 +10,7 @@ mod engine;
 mod foreign_flags;
 mod logs;
 mod manifest;
+mod run_files;
 mod selection;
 mod serve;
 mod service;
@@ -34,6 +35,7 @@ pub(super) use self::doctor::DoctorArgs;
 pub(super) use self::engine::EngineArgs;
 pub(super) use self::logs::LogsArgs;
 pub(super) use self::manifest::{CommonArgs, FileArgs, ManifestArgs, StrictArgs};
+pub(super) use self::run_files::{JsonIntoArgs, ReportFile, ReportFormat, RunFileArgs};
 pub(super) use self::selection::{LookupArgs, SelectionArgs};
 pub(super) use self::serve::ServeArgs;
 pub(super) use self::service::ServiceArgs;
@@ -128,7 +130,7 @@ pub(in crate::cli) enum Command {
     /// Explain the plan for one image
     Why(WhyArgs),
     /// Carry out the plan after confirmation
-    Apply(ApplyArgs),
+    Apply(Box<ApplyArgs>),
     /// Pin sources and bases to digests in the lockfile
     Lock(LockArgs),
     /// Record an existing image in the lockfile
@@ -203,6 +205,8 @@ pub(in crate::cli) struct PlanArgs {
     /// Exit with 2 if there are changes
     #[arg(long, env = "IMGPLAN_DETAILED_EXITCODE", help_heading = "Output")]
     pub(in crate::cli) detailed_exitcode: bool,
+    #[command(flatten)]
+    pub(in crate::cli) json_into: JsonIntoArgs,
     #[command(flatten)]
     pub(in crate::cli) common: CommonArgs,
 }
