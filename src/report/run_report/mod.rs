@@ -1,5 +1,5 @@
-//! Reports of a run, each a text for a file: a page for people ([`html`]), [`markdown`], and for programs
-//! [`junit`] and [`metadata`]. Every value is escaped, and texts of builds have a limited length. Pure.
+//! Reports of a run, each a text for a file: a page for people ([`html()`]), [`markdown()`], and for programs
+//! [`junit()`] and [`metadata()`]. Every value is escaped, and texts of builds have a limited length. Pure.
 
 mod dependencies;
 mod escape;
