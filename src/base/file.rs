@@ -86,6 +86,34 @@ pub(crate) fn overwrite(path: &Path, bytes: &[u8]) -> Result<(), PathError> {
     write().at("write", path)
 }
 
+/// Adds bytes to the end of a regular file that exists. A link is not followed.
+///
+/// # Errors
+///
+/// Fails if the path is not that of a regular file, or if the file cannot be written.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "only a regular file is written, and no link followed"
+)]
+pub(crate) fn append(path: &Path, bytes: &[u8]) -> Result<(), PathError> {
+    let write = || {
+        // Before the file is opened: a FIFO would block.
+        check_regular(&fs::symlink_metadata(path)?)?;
+        let mut options = fs::OpenOptions::new();
+        options.append(true);
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::OpenOptionsExt;
+            let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
+            options.custom_flags(flags.bits().cast_signed());
+        }
+        let mut file = options.open(path)?;
+        check_regular(&file.metadata()?)?;
+        file.write_all(bytes)
+    };
+    write().at("write", path)
+}
+
 /// Opens a device or descriptor for writing, whose path a person named
 /// ([`is_device_path`](super::input::is_device_path)). Fails if it does not exist or cannot be opened.
 #[expect(clippy::disallowed_methods, reason = "a person named the device")]
@@ -320,6 +348,25 @@ mod tests {
         assert!(!missing.source.to_string().contains(TEMP_FILE_PREFIX), "{missing:?}");
         let folder = replace(dir.path(), b"").unwrap_err();
         assert_eq!(folder.source.kind(), io::ErrorKind::IsADirectory);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn only_a_regular_file_is_appended_to() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, link, fifo) =
+            (dir.path().join("f"), dir.path().join("link"), dir.path().join("fifo"));
+        let kind = |path: &Path| append(path, b"x").unwrap_err().source.kind();
+        assert_eq!(kind(&path), io::ErrorKind::NotFound);
+        fs::write(&path, "a").unwrap();
+        append(&path, b"b").unwrap();
+        append(&path, b"c").unwrap();
+        std::os::unix::fs::symlink(&path, &link).unwrap();
+        assert!(std::process::Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+        for other in [&link, &fifo, dir.path(), Path::new("/dev/null")] {
+            append(other, b"x").unwrap_err();
+        }
+        assert_eq!(fs::read(&path).unwrap(), b"abc");
     }
 
     #[cfg(unix)]

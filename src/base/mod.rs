@@ -22,6 +22,7 @@ pub(crate) mod plain_text;
 pub(crate) mod platform;
 pub(crate) mod reach;
 pub(crate) mod reference;
+pub(crate) mod runner_command;
 pub(crate) mod safe_text;
 pub(crate) mod secret;
 pub(crate) mod size;

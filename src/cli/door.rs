@@ -3,10 +3,13 @@
 //!
 //! Code that puts an untrusted value into a sentence escapes its newlines (`base::safe_text`): here
 //! a newline of a value cannot be told from one of imgplan.
+//!
+//! Workflow commands of imgplan itself pass as values of a type ([`RunnerCommand`]), never as a text.
 
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write};
 
+use crate::base::runner_command::RunnerCommand;
 use crate::base::safe_text::is_unsafe;
 use crate::base::workflow_command::{CommandBreaker, MarkFinder};
 
@@ -78,6 +81,25 @@ impl Stream {
         (!self.is_terminal()).then(|| self.lock())
     }
 
+    /// Writes lines to a terminal, in place of the footer that is drawn below the cursor, and draws another
+    /// footer below them.
+    pub(super) fn draw_footer(self, above: &str, footer: &str, color: bool) -> io::Result<()> {
+        let safe = |text: &str| {
+            let mut shown = Door::new(Vec::new(), Form::Text { color });
+            shown.write_all(text.as_bytes())?;
+            io::Result::Ok(String::from_utf8_lossy(&shown.finish()?).into_owned())
+        };
+        let mut stream = self.lock();
+        stream.write_all(with_footer(&safe(above)?, &safe(footer)?).as_bytes())?;
+        stream.flush()
+    }
+
+    /// Writes a workflow command of imgplan, the only one that is not broken. Its type escapes the texts
+    /// in it.
+    pub(super) fn command(self, command: &RunnerCommand) -> io::Result<()> {
+        writeln!(self.lock(), "{command}")
+    }
+
     /// Replaces the last `lines_before` lines of a terminal with a text.
     pub(super) fn redraw(self, text: &str, lines_before: usize, color: bool) -> io::Result<()> {
         let mut shown = Door::new(Vec::new(), Form::Text { color });
@@ -101,6 +123,21 @@ pub(super) fn json_text(value: &serde_json::Value) -> String {
     // Writing into a vector cannot fail.
     let written = writeln!(door, "{value:#}").and_then(|()| door.finish());
     String::from_utf8_lossy(&written.unwrap_or_default()).into_owned()
+}
+
+/// Returns lines, and a footer below them that leaves the cursor at its beginning: a terminal that is
+/// resized wraps the lines anew, and keeps the cursor where it was in the text. For as long as the size
+/// is not known to this process, long lines of the footer must not wrap.
+fn with_footer(above: &str, footer: &str) -> String {
+    let (clear_line, clear_rest) = ("\x1b[K", "\x1b[J");
+    let (no_wrap, wrap) = ("\x1b[?7l", "\x1b[?7h");
+    let above = above.replace('\n', &format!("{clear_line}\n"));
+    let lines_up = match footer.lines().count().saturating_sub(1) {
+        0 => String::new(),
+        lines => format!("\x1b[{lines}A"),
+    };
+    let footer = footer.trim_end_matches('\n').replace('\n', &format!("{clear_line}\n"));
+    format!("\r{above}{no_wrap}{footer}{clear_rest}{wrap}\r{lines_up}")
 }
 
 /// Returns a text that replaces the last `lines_before` lines of a terminal.
@@ -314,6 +351,21 @@ mod tests {
             "a\u{fffd}é\\u{9b}\u{fffd}"
         );
         assert_eq!(written(TEXT, &[b":", b":x #", b"#", b"[x"]), "\\::x ##\\[x");
+    }
+
+    #[test]
+    fn the_cursor_stays_at_the_beginning_of_the_footer() {
+        for (above, footer, expected) in [
+            ("", "", "\r\x1b[?7l\x1b[J\x1b[?7h\r"),
+            ("", "bar\n", "\r\x1b[?7lbar\x1b[J\x1b[?7h\r"),
+            (
+                "a\nb\n",
+                "bar\nc\n",
+                "\ra\x1b[K\nb\x1b[K\n\x1b[?7lbar\x1b[K\nc\x1b[J\x1b[?7h\r\x1b[1A",
+            ),
+        ] {
+            assert_eq!(with_footer(above, footer), expected);
+        }
     }
 
     #[test]

@@ -7,6 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::args::ApplyArgs;
 use super::failure::{Exit, Failure};
+use super::footer::Footer;
 use super::service::{ServiceConnection, ServiceProfile};
 use super::settings::Settings;
 use super::ui::Ui;
@@ -19,6 +20,7 @@ use crate::event::{Phase, RunEvent, Signal, StopReason, Summary};
 use crate::manifest::Workspace;
 use crate::plan::Plan;
 use crate::report::SummaryView;
+use crate::report::estimate::Estimator;
 use crate::report::run_report::RunView;
 use crate::report::timeline::Timeline;
 use crate::run::{self, Run, RunError, RunOptions};
@@ -73,6 +75,8 @@ pub(super) struct Execution<'a> {
     pub(super) service: &'a ServiceProfile,
     /// Owners of the targets, in words.
     pub(super) owners: String,
+    /// Rate limits of builds and of transfers; `None` if there is none.
+    pub(super) limits: (Option<Limit>, Option<Limit>),
 }
 
 impl Execution<'_> {
@@ -137,9 +141,14 @@ impl Execution<'_> {
     ) -> Result<Exit, Failure> {
         let (plan, workspace) = (run.plan, run.workspace);
         let (started, mut signals) = (Instant::now(), signals::listen());
-        let writer = BackgroundWriter::start(self.ui)?;
         let only_checks = connection.only_checks();
         let timeline = Arc::new(Mutex::new(Timeline::default()));
+        let footer = self.ui.has_footer().then(|| {
+            let (concurrency, limits) = (run.options.builds, self.limits);
+            let estimator = Estimator::new(plan, store.state(), concurrency, limits);
+            Footer::new(Arc::clone(&timeline), estimator, run.client.clone(), started)
+        });
+        let writer = BackgroundWriter::start_with_footer(self.ui, footer)?;
         let mut report = |event: &RunEvent| {
             let event = event.clone();
             let event = if only_checks { event.of_check() } else { event };

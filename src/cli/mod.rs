@@ -5,6 +5,7 @@
 mod apply;
 mod approval;
 mod args;
+mod code_quality;
 mod completions;
 mod context;
 mod convert;
@@ -15,9 +16,12 @@ mod engine;
 mod env;
 mod execution;
 mod failure;
+mod footer;
+mod github;
 mod graph;
 mod history;
 mod import;
+mod init;
 mod json_file;
 mod lock;
 mod lockfile;
@@ -29,11 +33,13 @@ mod plan;
 mod planned;
 mod refresh;
 mod registries;
+mod repository_path;
 mod rerun;
 mod run_files;
 mod safe_diagnostic;
 mod saved_plan;
 mod schema;
+mod search;
 mod selection;
 mod serve;
 mod service;
@@ -98,6 +104,7 @@ async fn run(ui: &mut Ui, settings: &Settings, command: Command) -> Result<Exit,
         })?;
     }
     match command {
+        Command::Init(args) => init::run(ui, settings, &args),
         Command::Validate(args) => validate::run(ui, settings, args).await,
         Command::Plan(args) => plan::run(ui, settings, args).await,
         Command::Why(args) => why::run(ui, settings, args).await,

@@ -1,6 +1,6 @@
 //! `imgplan plan`: shows what would change, and why.
 
-use super::args::PlanArgs;
+use super::args::{OutputFormat, PlanArgs};
 use super::failure::{Exit, Failure};
 use super::planned::{PlanQuery, Planned};
 use super::selection::check_conflicts;
@@ -13,6 +13,8 @@ pub(super) async fn run(ui: &mut Ui, settings: &Settings, args: PlanArgs) -> Res
     check_conflicts(("--refresh-only", args.refresh_only), &[("--offline", args.offline)])?;
     if args.refresh_only {
         refresh::check(&args.lookup, &args.selection)?;
+        let is_markdown = args.format.format() == OutputFormat::Markdown;
+        check_conflicts(("--refresh-only", true), &[("--format markdown", is_markdown)])?;
     }
     let query = PlanQuery {
         service: &args.service,
@@ -27,7 +29,7 @@ pub(super) async fn run(ui: &mut Ui, settings: &Settings, args: PlanArgs) -> Res
         refresh::check_key(planned.service.no_reader_reason())?;
         refresh::show(ui, &planned.facts, &planned.state)?
     } else {
-        ui.plan(&planned.view())?;
+        ui.plan(&planned.view(), args.format.format())?;
         planned.plan.has_changes()
     };
     if let Some(path) = &args.out {

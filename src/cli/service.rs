@@ -119,6 +119,13 @@ impl ServiceProfile {
         Class::ALL.into_iter().filter_map(limit).collect()
     }
 
+    /// Returns the rate limits of builds, and of transfers of the default owner.
+    pub(super) fn limits(&self) -> (Option<Limit>, Option<Limit>) {
+        let configured = self.limits.iter().rev().find(|(class, _)| *class == Class::Images);
+        let transfers = transfer_limit(&self.owner.owner, configured.map(|(_, limit)| *limit));
+        (Some(self.limit(Class::Initiate)), transfers)
+    }
+
     /// Returns the reason for which the service cannot be asked. The local server needs none: nobody
     /// else changes its images.
     pub(super) fn no_reader_reason(&self) -> Option<&'static str> {

@@ -3,10 +3,10 @@
 use std::io::IsTerminal;
 use std::path::PathBuf;
 
-use super::args::{ColorChoice, CommonArgs, GlobalArgs, ManifestArgs};
+use super::args::{ColorChoice, CommonArgs, GlobalArgs, ManifestArgs, ProgressChoice};
 use super::env::env;
 use crate::manifest::{Allowed, Invocation, root_of};
-use crate::report::{ReportOptions, Verbosity};
+use crate::report::{Progress, ReportOptions, Verbosity};
 use crate::state::StatePaths;
 
 /// Settings of all commands.
@@ -56,7 +56,24 @@ impl Settings {
                 columns: columns.or_else(size).filter(|_| out.is_terminal()),
                 verbosity,
                 hints: env("IMGPLAN_IN_AUTOMATION").is_none(),
+                progress: Progress::Lines,
             },
+        }
+    }
+
+    /// Returns the form of the progress of a run. A footer needs a terminal that understands how it is
+    /// redrawn; a CI system shows each frame as a line.
+    pub(super) fn progress(&self, choice: ProgressChoice) -> Progress {
+        let is_terminal = std::io::stderr().is_terminal();
+        let is_set = |name| env(name).is_some_and(|value| !value.is_empty() && value != "false");
+        let is_dumb = env("TERM").is_none_or(|term| term.is_empty() || term == "dumb");
+        let is_quiet = self.report.verbosity == Verbosity::Quiet;
+        match choice {
+            ProgressChoice::None => Progress::None,
+            _ if !is_terminal || self.json || is_quiet => Progress::Lines,
+            ProgressChoice::Tty => Progress::Footer,
+            ProgressChoice::Auto if !is_dumb && !is_set("CI") => Progress::Footer,
+            ProgressChoice::Auto | ProgressChoice::Plain => Progress::Lines,
         }
     }
 

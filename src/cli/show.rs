@@ -132,6 +132,7 @@ fn entry_json(key: &ImageRef, entry: &Entry) -> serde_json::Value {
             "owner": built.owner,
             "visibility": built.visibility,
             "completed": built.completed,
+            "seconds": built.seconds,
             "fingerprint": built.fingerprint,
             "inputs": built.inputs,
         })),

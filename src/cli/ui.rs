@@ -1,8 +1,10 @@
 //! Writes all output: data to stdout, messages and errors to stderr.
 
+mod json_lines;
+mod plans;
+
 use std::fmt::Display;
 use std::io::{self, BufRead, IsTerminal, Write};
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -10,11 +12,13 @@ use anstyle::{AnsiColor, Style};
 use clap::builder::StyledStr;
 use clap::error::ContextValue;
 use miette::{Diagnostic, GraphicalReportHandler, GraphicalTheme, Report};
-use serde_json::{Value, json};
+use serde_json::Value;
+use terminal_size::{Height, Width, terminal_size_of};
 
-use super::diagnostic;
+use super::diagnostic::{DiagnosticRecord, problem_records, report_records};
 use super::door::Stream;
 use super::failure::{self, Exit, Failure, Warning};
+use super::github::GitHubJob;
 use super::json_file::JsonFile;
 use super::safe_diagnostic::SafeDiagnostic;
 use super::settings::Settings;
@@ -24,11 +28,11 @@ use crate::event::RunEvent;
 use crate::manifest::ManifestError;
 use crate::manifest::workspace::Skipped;
 use crate::report::checks::Check;
+use crate::report::footer::Screen;
 use crate::report::human::HumanReporter;
 use crate::report::json::JsonReporter;
 use crate::report::status::StatusView;
-use crate::report::why::WhyView;
-use crate::report::{PlanView, ReportOptions, Reporter, SummaryView, Verbosity};
+use crate::report::{Progress, ReportOptions, Reporter, Verbosity};
 
 /// The output streams and their format. All clones write to the same streams.
 #[derive(Clone)]
@@ -37,29 +41,27 @@ pub(super) struct Ui {
     /// True once the header of the JSON lines is written.
     json_started: Arc<AtomicBool>,
     options: ReportOptions,
+    /// The job of GitHub Actions that runs imgplan, if one does.
+    github: Option<Arc<GitHubJob>>,
     /// The file of `--json-into`.
     json_file: Option<JsonFile>,
 }
 
 impl Ui {
     pub(super) fn new(settings: &Settings) -> Self {
+        let github = GitHubJob::of_environment().map(Arc::new);
         let (json, options) = (settings.json, settings.report);
-        Self { json, json_started: Arc::default(), options, json_file: None }
+        Self { json, json_started: Arc::default(), options, github, json_file: None }
     }
 
-    /// Writes JSON lines to a file too, from here on.
-    pub(super) fn start_json_file(&mut self, path: Option<&Path>) -> Result<(), Failure> {
-        self.json_file = path.map(JsonFile::create).transpose()?;
-        Ok(())
+    /// Sets the form of the progress of a run.
+    pub(super) fn show_progress_as(&mut self, progress: Progress) {
+        self.options.progress = progress;
     }
 
-    /// Closes the file of JSON lines. Returns the exit code: a command that succeeded fails if the file
-    /// could not be written.
-    pub(super) fn close_json_file(&mut self, exit: Exit) -> Exit {
-        match self.json_file.take().map_or(Ok(()), |file| file.close()) {
-            Ok(()) => exit,
-            Err(error) => exit.or_error(self.failure(&error.into())),
-        }
+    /// Returns true if a run has a footer.
+    pub(super) fn has_footer(&self) -> bool {
+        self.options.progress == Progress::Footer
     }
 
     /// Returns true with `--verbose`.
@@ -147,22 +149,6 @@ impl Ui {
         Ok(answer)
     }
 
-    /// Writes a plan.
-    pub(super) fn plan(&mut self, view: &PlanView<'_>) -> io::Result<()> {
-        self.report(|reporter| reporter.plan(view))
-    }
-
-    /// Writes the explanation of an image.
-    pub(super) fn why(&mut self, view: &WhyView<'_>) -> io::Result<()> {
-        ignore_closed_pipe(if self.json {
-            let mut out = Stream::Out.json();
-            self.json(&mut out).and_then(|mut json| json.why(view))
-        } else {
-            let (mut out, mut err) = self.streams();
-            HumanReporter::new(&mut out, &mut err, self.options).why(view)
-        })
-    }
-
     /// Writes the checks of a machine.
     pub(super) fn checks(&mut self, checks: &[Check]) -> io::Result<()> {
         ignore_closed_pipe(if self.json {
@@ -194,35 +180,40 @@ impl Ui {
         Ok(text.lines().count())
     }
 
+    /// Returns the lines of an event of a run, for a screen that is redrawn.
+    pub(super) fn event_text(&self, event: &RunEvent) -> io::Result<String> {
+        let (mut out, mut err) = (Vec::new(), Vec::new());
+        HumanReporter::new(&mut out, &mut err, self.options).event(event)?;
+        Ok(String::from_utf8_lossy(&err).into_owned())
+    }
+
+    /// Writes lines in place of the footer on the terminal, and draws another footer below them.
+    pub(super) fn draw_footer(&mut self, above: &str, footer: &str) -> io::Result<()> {
+        let color = self.options.color_stderr;
+        ignore_closed_pipe(Stream::Err.draw_footer(above, footer, color))
+    }
+
+    /// Returns the size of the terminal for messages; `None` without one.
+    pub(super) fn screen(&self) -> Option<Screen> {
+        let (Width(columns), Height(lines)) = terminal_size_of(io::stderr())?;
+        let color = self.options.color_stderr;
+        Some(Screen { columns: columns.into(), lines: lines.into(), color })
+    }
+
     /// Writes an event of a run.
     pub(super) fn event(&mut self, event: &RunEvent) -> io::Result<()> {
         self.report(|reporter| reporter.event(event))
     }
 
-    /// Writes the summary of a run.
-    pub(super) fn summary(&mut self, view: &SummaryView<'_>) -> io::Result<()> {
-        self.report(|reporter| reporter.summary(view))
-    }
-
     /// Writes notes, even with `--quiet`.
     pub(super) fn notes(&mut self, notes: &[String]) -> io::Result<()> {
         for note in notes {
-            self.json_diagnostic(&json!({ "severity": "warning", "summary": note }))?;
+            self.json_diagnostic(&DiagnosticRecord::note(note))?;
             if !self.json {
                 ignore_closed_pipe(writeln!(self.err(), "note: {}", escaped(note)))?;
             }
         }
         Ok(())
-    }
-
-    /// Writes a JSON line, with `--json` and to the file of `--json-into`.
-    pub(super) fn json_line(
-        &mut self,
-        kind: &str,
-        message: String,
-        payload: Value,
-    ) -> io::Result<()> {
-        self.json_lines(|json| json.line("info", kind, message.clone(), payload.clone()))
     }
 
     /// Writes warnings, even with `--quiet`.
@@ -231,8 +222,10 @@ impl Ui {
         problems: &[Problem],
         sources: &Arc<SourceMap>,
     ) -> io::Result<()> {
-        for problem in problems {
-            self.json_diagnostic(&diagnostic::problem_json(problem, sources))?;
+        let records = problem_records(problems, sources);
+        self.annotate(&records)?;
+        for (problem, record) in problems.iter().zip(&records) {
+            self.json_diagnostic(record)?;
             if !self.json {
                 let report = Report::new(problem.clone()).with_source_code(Arc::clone(sources));
                 self.print_report(&report);
@@ -244,8 +237,9 @@ impl Ui {
     /// Writes a warning without a place in a file, even with `--quiet`.
     pub(super) fn warning(&mut self, message: String, help: String) -> io::Result<()> {
         let report = Report::new(Warning { message, help });
-        let records = diagnostic::report_json(&report);
-        records.iter().try_for_each(|value| self.json_diagnostic(value))?;
+        let records = report_records(&report);
+        self.annotate(&records)?;
+        records.iter().try_for_each(|record| self.json_diagnostic(record))?;
         if !self.json {
             self.print_report(&report);
         }
@@ -254,9 +248,11 @@ impl Ui {
 
     /// Writes the error of a command and returns the exit code.
     pub(super) fn failure(&mut self, failure: &Failure) -> Exit {
-        for value in diagnostic::report_json(&failure.report) {
-            // If stdout is closed, the exit code still says that the command failed.
-            let _ = self.json_diagnostic(&value);
+        let records = report_records(&failure.report);
+        // If a stream is closed, the exit code still says that the command failed.
+        let _ = self.annotate(&records);
+        for record in &records {
+            let _ = self.json_diagnostic(record);
         }
         if !self.json {
             self.print_report(&failure.report);
@@ -309,23 +305,6 @@ impl Ui {
         if handler.render_report(&mut text, &SafeDiagnostic::new(error, lines)).is_ok() {
             let _ = write!(self.err(), "{text}");
         }
-    }
-
-    fn json_diagnostic(&mut self, value: &Value) -> io::Result<()> {
-        self.json_lines(|json| json.diagnostic(value))
-    }
-
-    /// Writes JSON lines to standard output with `--json`, and to the file of `--json-into`.
-    pub(super) fn json_lines(
-        &mut self,
-        write: impl Fn(&mut JsonReporter<'_>) -> io::Result<()>,
-    ) -> io::Result<()> {
-        self.json_file.iter().for_each(|file| file.write(&write));
-        if !self.json {
-            return Ok(());
-        }
-        let mut out = Stream::Out.json();
-        ignore_closed_pipe(self.json(&mut out).and_then(|mut json| write(&mut json)))
     }
 
     fn json<'w>(&mut self, out: &'w mut dyn Write) -> io::Result<JsonReporter<'w>> {

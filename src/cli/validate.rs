@@ -1,10 +1,13 @@
 //! `imgplan validate`: reports all problems of the manifest and the contexts at once, without network
 //! access.
 
-use serde_json::{Value, json};
+use std::path::PathBuf;
 
-use super::args::ValidateArgs;
-use super::diagnostic;
+use serde_json::json;
+
+use super::args::{ProblemFormat, ValidateArgs};
+use super::code_quality;
+use super::diagnostic::{DiagnosticRecord, problem_records, report_records};
 use super::env::env;
 use super::failure::{self, Exit, Failure};
 use super::settings::Settings;
@@ -23,8 +26,15 @@ pub(super) async fn run(
     args: ValidateArgs,
 ) -> Result<Exit, Failure> {
     let deny_warnings = args.strict.deny_warnings;
+    let format = match args.format.format() {
+        _ if ui.is_json() => ProblemFormat::Json,
+        format => format,
+    };
     let mut workspace = match Workspace::load(&settings.manifest, &env) {
-        Err(error) if ui.is_json() => return print_manifest_error(ui, &error),
+        Err(error) if format != ProblemFormat::Text => {
+            let records = problem_records(&error.problems, &error.sources);
+            return print(ui, settings, format, &Problems::of_error(&error, records));
+        }
         loaded => loaded?,
     };
     let contexts = survey::context_warnings(&workspace).await.map_err(Failure::from);
@@ -32,8 +42,8 @@ pub(super) async fn run(
         workspace.warnings.extend(found);
         failure::deny_warnings(deny_warnings, workspace.warnings.len())
     });
-    if ui.is_json() {
-        return print_json(ui, &workspace, outcome.err());
+    if format != ProblemFormat::Text {
+        return print(ui, settings, format, &Problems::of_workspace(&workspace, outcome.err()));
     }
     ui.warnings(&workspace.warnings, &workspace.sources)?;
     outcome?;
@@ -47,45 +57,54 @@ pub(super) async fn run(
     Ok(Exit::Success)
 }
 
-fn print_manifest_error(ui: &mut Ui, error: &ManifestError) -> Result<Exit, Failure> {
-    let problems = error.problems.iter();
-    let diagnostics: Vec<_> =
-        problems.map(|problem| diagnostic::problem_json(problem, &error.sources)).collect();
-    let errors = error.problems.len() + error.unshown;
-    print(ui, (errors, 0), &diagnostics, &[])
+/// The problems of a manifest, for programs.
+struct Problems<'w> {
+    errors: usize,
+    warnings: usize,
+    records: Vec<DiagnosticRecord>,
+    skipped: &'w [Skipped],
 }
 
-fn print_json(
-    ui: &mut Ui,
-    workspace: &Workspace,
-    failure: Option<Failure>,
-) -> Result<Exit, Failure> {
-    let warnings = workspace.warnings.iter();
-    let mut diagnostics: Vec<_> =
-        warnings.map(|problem| diagnostic::problem_json(problem, &workspace.sources)).collect();
-    let errors: Vec<_> =
-        failure.iter().flat_map(|failure| diagnostic::report_json(&failure.report)).collect();
-    let counts = (errors.len(), workspace.warnings.len());
-    diagnostics.extend(errors);
-    print(ui, counts, &diagnostics, &workspace.skipped)
+impl<'w> Problems<'w> {
+    fn of_error(error: &ManifestError, records: Vec<DiagnosticRecord>) -> Self {
+        let errors = error.problems.len() + error.unshown;
+        Self { errors, warnings: 0, records, skipped: &[] }
+    }
+
+    fn of_workspace(workspace: &'w Workspace, failure: Option<Failure>) -> Self {
+        let mut records = problem_records(&workspace.warnings, &workspace.sources);
+        let failure = failure.as_ref();
+        let errors = failure.map_or_else(Vec::new, |failure| report_records(&failure.report));
+        let (count, warnings) = (errors.len(), records.len());
+        records.extend(errors);
+        Self { errors: count, warnings, records, skipped: &workspace.skipped }
+    }
 }
 
 fn print(
     ui: &mut Ui,
-    (errors, warnings): (usize, usize),
-    diagnostics: &[Value],
-    skipped: &[Skipped],
+    settings: &Settings,
+    format: ProblemFormat,
+    problems: &Problems<'_>,
 ) -> Result<Exit, Failure> {
-    let skipped = skipped
-        .iter()
-        .map(|skipped| json!({ "path": skipped.path.to_string_lossy(), "reason": skipped.reason }));
-    ui.json_data(&json!({
-        "format_version": FORMAT_VERSION,
-        "valid": errors == 0,
-        "error_count": errors,
-        "warning_count": warnings,
-        "diagnostics": diagnostics,
-        "skipped": skipped.collect::<Vec<_>>(),
-    }))?;
-    Ok(if errors == 0 { Exit::Success } else { Exit::Error })
+    let Problems { errors, warnings, records, skipped } = problems;
+    ui.annotate(records)?;
+    if format == ProblemFormat::Codequality {
+        let root = std::env::var_os("CI_PROJECT_DIR").map(PathBuf::from);
+        let manifest = settings.manifest.first();
+        ui.json_data(&code_quality::report(records, root.as_ref(), manifest))?;
+    } else {
+        let skipped = skipped.iter().map(
+            |skipped| json!({ "path": skipped.path.to_string_lossy(), "reason": skipped.reason }),
+        );
+        ui.json_data(&json!({
+            "format_version": FORMAT_VERSION,
+            "valid": *errors == 0,
+            "error_count": errors,
+            "warning_count": warnings,
+            "diagnostics": records,
+            "skipped": skipped.collect::<Vec<_>>(),
+        }))?;
+    }
+    Ok(if *errors == 0 { Exit::Success } else { Exit::Error })
 }

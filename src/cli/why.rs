@@ -20,7 +20,7 @@ pub(super) async fn run(ui: &mut Ui, settings: &Settings, args: WhyArgs) -> Resu
     };
     let planned = Planned::load(ui, settings, query).await?;
     let units = matching(&planned, &args.image)?;
-    ui.why(&WhyView { plan: planned.view(), units: &units })?;
+    ui.why(&WhyView { plan: planned.view(), units: &units }, args.format.format())?;
     planned.keep_history();
     Ok(Exit::Success)
 }

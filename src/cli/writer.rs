@@ -1,13 +1,15 @@
 //! Writes output on a thread of its own, so that a reader who stops reading does not stop a run.
 
 use std::io;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, mpsc};
-use std::time::Duration;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::oneshot;
 
+use super::footer::{FRAME, Footer};
 use super::ui::Ui;
 use crate::event::{RunEvent, Signal};
 
@@ -26,7 +28,13 @@ pub(super) struct BackgroundWriter {
     written: Arc<AtomicUsize>,
 }
 
-type WriteJob = Box<dyn FnOnce(&mut Ui) + Send>;
+/// Something to write.
+enum WriteJob {
+    Event(RunEvent),
+    Other(Box<dyn FnOnce(&mut Ui) + Send>),
+    /// From here on, there is no footer.
+    RemoveFooter,
+}
 
 impl BackgroundWriter {
     /// Starts the thread. Until [`flush`](Self::flush) returns, nothing else should write.
@@ -35,12 +43,29 @@ impl BackgroundWriter {
     ///
     /// Fails if the system cannot start a thread.
     pub(super) fn start(ui: &Ui) -> io::Result<Self> {
+        Self::start_with_footer(ui, None)
+    }
+
+    /// The same, with a footer below everything that is written.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the system cannot start a thread.
+    pub(super) fn start_with_footer(ui: &Ui, footer: Option<Footer>) -> io::Result<Self> {
         let (jobs, queue) = mpsc::channel::<WriteJob>();
         let (queued, written) = (Arc::default(), Arc::new(AtomicUsize::new(0)));
         let (mut ui, count) = (ui.clone(), Arc::clone(&written));
         let write = move || {
+            if let Some(footer) = footer {
+                write_above(footer, &mut ui, &queue, &count);
+            }
             for job in queue {
-                job(&mut ui);
+                // A closed stream must not stop the run.
+                match job {
+                    WriteJob::Event(event) => drop(ui.event(&event)),
+                    WriteJob::Other(write) => write(&mut ui),
+                    WriteJob::RemoveFooter => {}
+                }
                 count.fetch_add(1, Ordering::Relaxed);
             }
         };
@@ -52,13 +77,13 @@ impl BackgroundWriter {
     pub(super) fn event(&self, event: RunEvent) {
         let is_progress = matches!(event, RunEvent::Heartbeat { .. } | RunEvent::Progress(_));
         if !(is_progress && self.queue_length() > MAX_QUEUED_JOBS) {
-            self.push(move |ui| drop(ui.event(&event)));
+            self.push(WriteJob::Event(event));
         }
     }
 
     /// Writes a line for people.
     pub(super) fn message(&self, line: String) {
-        self.push(move |ui| drop(ui.message(line)));
+        self.push(WriteJob::Other(Box::new(move |ui| drop(ui.message(line)))));
     }
 
     /// Writes after everything queued before, and returns the result once it is written.
@@ -72,7 +97,7 @@ impl BackgroundWriter {
     ) -> io::Result<T> {
         let (sender, result) = oneshot::channel();
         // The caller may have been cancelled.
-        self.push(move |ui| drop(sender.send(write(ui))));
+        self.push(WriteJob::Other(Box::new(move |ui| drop(sender.send(write(ui))))));
         result.await.unwrap_or_else(|_| Err(io::Error::other("the writing thread has ended")))
     }
 
@@ -85,7 +110,7 @@ impl BackgroundWriter {
         self.write(|_| Ok(())).await
     }
 
-    /// Writes the last output of a run. If the reader is stuck, the wait ends as soon as a signal
+    /// Writes the last output of a run, without the footer. If the reader is stuck, the wait ends as soon as a signal
     /// arrives; `stopped` is true if one has arrived before.
     ///
     /// # Errors
@@ -97,6 +122,7 @@ impl BackgroundWriter {
         mut stopped: bool,
         signals: &mut UnboundedReceiver<Signal>,
     ) -> io::Result<()> {
+        self.push(WriteJob::RemoveFooter);
         let mut result = std::pin::pin!(self.write(write));
         let mut before = self.written.load(Ordering::Relaxed);
         loop {
@@ -112,14 +138,49 @@ impl BackgroundWriter {
         }
     }
 
-    fn push(&self, job: impl FnOnce(&mut Ui) + Send + 'static) {
+    fn push(&self, job: WriteJob) {
         self.queued.fetch_add(1, Ordering::Relaxed);
         // Sending fails only if the thread panicked, and then no output is possible.
-        let _ = self.jobs.send(Box::new(job));
+        let _ = self.jobs.send(job);
     }
 
     fn queue_length(&self) -> usize {
         let queued = self.queued.load(Ordering::Relaxed);
         queued.saturating_sub(self.written.load(Ordering::Relaxed))
+    }
+}
+
+/// Writes jobs above a footer, frame by frame, until the footer is removed or all handles are dropped.
+/// Errors are ignored: a closed stream must not stop the run.
+fn write_above(
+    mut footer: Footer,
+    ui: &mut Ui,
+    queue: &mpsc::Receiver<WriteJob>,
+    written: &AtomicUsize,
+) {
+    let mut next_frame = Instant::now();
+    let mut above = String::new();
+    loop {
+        let wait = next_frame.saturating_duration_since(Instant::now());
+        match queue.recv_timeout(wait) {
+            Ok(WriteJob::Event(event)) => {
+                above.push_str(&ui.event_text(&event).unwrap_or_default())
+            }
+            Ok(WriteJob::Other(write)) => {
+                let _ = ui.draw_footer(&std::mem::take(&mut above), "");
+                write(ui);
+            }
+            Ok(WriteJob::RemoveFooter) | Err(RecvTimeoutError::Disconnected) => {
+                let _ = ui.draw_footer(&above, "");
+                written.fetch_add(1, Ordering::Relaxed);
+                return;
+            }
+            Err(RecvTimeoutError::Timeout) => {
+                let _ = footer.draw(ui, &std::mem::take(&mut above));
+                next_frame = Instant::now() + FRAME;
+                continue;
+            }
+        }
+        written.fetch_add(1, Ordering::Relaxed);
     }
 }

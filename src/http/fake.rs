@@ -121,8 +121,10 @@ impl FakeServer {
         Arc::new(move |notice| this.notices.lock().unwrap().push(notice))
     }
 
+    /// Returns the notices of delays and retries. Those of admitted requests say what the requests do.
     pub(crate) fn notices(&self) -> Vec<Notice> {
-        self.notices.lock().unwrap().clone()
+        let notices = self.notices.lock().unwrap().clone();
+        notices.into_iter().filter(|it| !matches!(it, Notice::Admitted { .. })).collect()
     }
 
     pub(crate) fn requests(&self) -> Vec<FakeRequest> {

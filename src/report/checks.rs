@@ -150,7 +150,7 @@ impl JsonReporter<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{ReportOptions, Verbosity};
+    use super::super::{Progress, ReportOptions, Verbosity};
     use super::*;
 
     fn check(name: &'static str, verdict: Verdict, help: Option<&str>) -> Check {
@@ -166,6 +166,7 @@ mod tests {
             columns: None,
             verbosity: Verbosity::Normal,
             hints: true,
+            progress: Progress::Lines,
         };
         let (mut out, mut err) = (Vec::new(), Vec::new());
         HumanReporter::new(&mut out, &mut err, options).checks(checks).unwrap();

@@ -1,19 +1,25 @@
 //! Reporters: turn plans, run events and summaries into text ([`human`]) or JSON lines ([`json`]).
-//! [`why`] explains single targets, [`status`] lists the builds in progress, [`graph`] draws the
-//! dependencies, [`run_report`] makes reports of a run that has ended, and [`checks`] shows the checks of
-//! a machine. Reporters write to the streams that they are given, as [`ReportOptions`] says.
+//! [`markdown`] writes for a pull request. [`why`] explains single targets, [`status`] lists the builds in
+//! progress, [`graph`] draws the dependencies, [`run_report`] makes reports of a run that has ended, and
+//! [`checks`] shows the checks of a machine. Reporters write to the streams that they are given, as
+//! [`ReportOptions`] says.
 
 mod base_paths;
 pub(crate) mod checks;
 mod cost;
+pub(crate) mod estimate;
 mod fit;
+pub(crate) mod footer;
 pub(crate) mod graph;
 mod group;
 pub(crate) mod human;
 pub(crate) mod json;
+pub(crate) mod markdown;
+mod markup;
 mod owners;
 mod reasons;
 pub(crate) mod run_report;
+mod sentences;
 pub(crate) mod status;
 mod symbol;
 #[cfg(test)]
@@ -52,6 +58,19 @@ pub(crate) struct ReportOptions {
     pub verbosity: Verbosity,
     /// True if the output suggests commands to run next.
     pub hints: bool,
+    /// Progress of a run.
+    pub progress: Progress,
+}
+
+/// Form of the progress of a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Progress {
+    /// No progress: failures and the summary only.
+    None,
+    /// A line for each start and end, and the heartbeat.
+    Lines,
+    /// A footer, and a line for each end.
+    Footer,
 }
 
 /// Amount of output of a run.

@@ -1,12 +1,14 @@
 //! Reasons in full, for `why`: whole digests, times, and lines of the manifest. Pure.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 
 use super::PlanView;
 use super::words::build_tail;
 use crate::base::name::ImageRef;
 use crate::base::span::Span;
-use crate::base::text::exact_duration;
+use crate::base::text::{duration, exact_duration};
 use crate::manifest::workspace::{BuildOrigin, Origin, Unit};
 use crate::plan::{FileChange, Reason, Step};
 use crate::state::{Built, Entry};
@@ -162,7 +164,9 @@ fn pins(reference: &str, old: Option<&str>, new: Option<&str>) -> Vec<String> {
 fn last_build(built: &Built) -> String {
     let completed = built.completed.map(|at| format!("completed on {}", moment(at)));
     let completed = completed.unwrap_or_else(|| "completed at an unknown time".to_owned());
-    format!("  the last build{} {completed}", build_tail(Some(&built.build)))
+    let after = built.seconds.map(|seconds| duration(Duration::from_secs(seconds)));
+    let after = after.map(|time| format!(" after {time}")).unwrap_or_default();
+    format!("  the last build{} {completed}{after}", build_tail(Some(&built.build)))
 }
 
 fn moment(at: Timestamp) -> impl std::fmt::Display {

@@ -173,7 +173,7 @@ impl JsonReporter<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{ReportOptions, Verbosity};
+    use super::super::{Progress, ReportOptions, Verbosity};
     use super::*;
 
     fn text(view: &StatusView<'_>) -> String {
@@ -188,6 +188,7 @@ mod tests {
             columns,
             verbosity: Verbosity::Normal,
             hints: true,
+            progress: Progress::Lines,
         };
         let (mut out, mut err) = (Vec::new(), Vec::new());
         HumanReporter::new(&mut out, &mut err, options).status(view).unwrap();

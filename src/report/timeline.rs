@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use crate::base::limit::Class;
 use crate::base::name::{BuildId, ImageRef};
-use crate::event::{ActiveTarget, Phase, RateWait, RunEvent, SkipReason, TargetFailure};
+use crate::event::{ActiveTarget, Phase, RateWait, RunEvent};
 use crate::http::Notice;
 
-/// What has happened in a run so far. All times are since its start.
+/// The course of a run so far. All times are since its start.
 #[derive(Debug, Default)]
 pub(crate) struct Timeline {
     targets: Vec<TargetTimeline>,
@@ -18,12 +18,14 @@ pub(crate) struct Timeline {
     active: HashSet<usize>,
     /// Number of targets that have ended.
     done: usize,
+    /// Number of targets that have failed.
+    failed: usize,
     rate_wait: Option<RateWait>,
     /// Requests that a rate limit admitted, in order: time, class, and number of requests or images.
     admitted: Vec<(Duration, Class, u32)>,
 }
 
-/// What has happened to one target.
+/// The phases and the end of one target.
 #[derive(Debug)]
 pub(crate) struct TargetTimeline {
     /// The target.
@@ -50,15 +52,15 @@ pub(crate) struct PhaseSpan {
     pub to: Duration,
 }
 
-/// How a target ended.
+/// The end of a target.
 #[derive(Debug)]
 pub(crate) enum TargetEnd {
     /// Its step is done.
     Completed,
     /// Its step failed, or its build continues.
-    Failed(TargetFailure),
+    Failed,
     /// Its step was not started.
-    Skipped(SkipReason),
+    Skipped,
 }
 
 impl PhaseSpan {
@@ -72,11 +74,6 @@ impl TargetTimeline {
     /// Returns the current or last phase.
     pub(crate) fn phase(&self) -> Phase {
         self.spans.last().map_or(Phase::Wait, |span| span.phase)
-    }
-
-    /// Returns the time at which the target began to wait or to be worked on.
-    pub(crate) fn began(&self) -> Duration {
-        self.spans.first().map_or(Duration::ZERO, |span| span.from)
     }
 
     /// Returns the time in phases for which `is_counted` is true, without that of the current phase.
@@ -130,11 +127,11 @@ impl Timeline {
             RunEvent::Failed { failure, action, .. } => {
                 let target = self.target(&failure.unit, action);
                 target.build = failure.build.clone().or(target.build.take());
-                self.end(&failure.unit, TargetEnd::Failed(failure.clone()), now);
+                self.end(&failure.unit, TargetEnd::Failed, now);
             }
-            RunEvent::Skipped { unit, reason } => {
+            RunEvent::Skipped { unit, .. } => {
                 self.target(unit, "");
-                self.end(unit, TargetEnd::Skipped(reason.clone()), now);
+                self.end(unit, TargetEnd::Skipped, now);
             }
             RunEvent::Notice { notice, .. } => {
                 self.rate_wait = RateWait::of(notice, now).or(self.rate_wait);
@@ -159,6 +156,7 @@ impl Timeline {
     fn end(&mut self, unit: &ImageRef, end: TargetEnd, now: Duration) {
         let Some(&index) = self.index.get(unit) else { return };
         self.targets[index].close(now);
+        self.failed += usize::from(matches!(end, TargetEnd::Failed));
         self.targets[index].end = Some(end);
         self.done += usize::from(self.active.remove(&index));
     }
@@ -178,6 +176,16 @@ impl Timeline {
         self.done
     }
 
+    /// Returns the number of targets that have failed, those with a build that continues included.
+    pub(crate) fn failed(&self) -> usize {
+        self.failed
+    }
+
+    /// Returns what has happened to a target that has begun or was skipped.
+    pub(crate) fn target_of(&self, unit: &ImageRef) -> Option<&TargetTimeline> {
+        self.index.get(unit).map(|&index| &self.targets[index])
+    }
+
     /// Returns the requests that a rate limit admitted, in order: time, class, and number of requests
     /// or images.
     pub(crate) fn admitted(&self) -> &[(Duration, Class, u32)] {
@@ -194,6 +202,7 @@ impl Timeline {
 mod tests {
     use super::super::tests::key;
     use super::*;
+    use crate::event::SkipReason;
 
     fn secs(seconds: u64) -> Duration {
         Duration::from_secs(seconds)
@@ -254,6 +263,6 @@ mod tests {
             ]
         );
         assert_eq!((a.worked(), a.time(Phase::is_wait)), (secs(9), secs(11)));
-        assert!(b.spans.is_empty() && matches!(b.end, Some(TargetEnd::Skipped(_))));
+        assert!(b.spans.is_empty() && matches!(b.end, Some(TargetEnd::Skipped)));
     }
 }

@@ -7,6 +7,7 @@ use std::io;
 use serde_json::{Value, json};
 
 use super::PlanView;
+use super::fit::wrap;
 use super::human::{BOLD, HumanReporter, color};
 use super::json::{JsonReporter, action_word, change};
 use super::symbol::symbol;
@@ -14,6 +15,9 @@ use super::words::build_tail;
 use crate::base::name::ImageRef;
 use crate::base::safe_text::escaped;
 use crate::plan::{Action, Plan, Reason, Step};
+
+/// Narrowest line of a reason. On a narrower terminal, the terminal breaks the line.
+const MIN_LINE_COLUMNS: usize = 20;
 
 /// Targets to explain.
 #[derive(Debug, Clone, Copy)]
@@ -81,26 +85,30 @@ impl HumanReporter<'_> {
             if index > 0 {
                 writeln!(self.out)?;
             }
-            match step(view.plan.plan, key) {
-                Some(step) => {
-                    self.head(step, "")?;
-                    writeln!(self.out)?;
-                    self.reasons(view, step, "", &mut HashSet::from([key]))?;
-                }
-                None => self.no_changes_to(view, key)?,
-            }
+            self.target(view, key)?;
         }
         Ok(())
     }
 
+    /// Explains one target, without the notes. Fails if the stream cannot be written to.
+    pub(super) fn target(&mut self, view: &WhyView<'_>, key: &ImageRef) -> io::Result<()> {
+        let Some(step) = step(view.plan.plan, key) else { return self.no_changes_to(view, key) };
+        self.head(step, "")?;
+        writeln!(self.out)?;
+        self.reasons(view, step, "", &mut HashSet::from([&step.key]))
+    }
+
     fn head(&mut self, step: &Step, indent: &str) -> io::Result<()> {
         let symbol = symbol(step);
-        let symbol = self.paint(color(symbol.color), symbol.text.trim());
+        let style = color(symbol.color);
+        let (symbol, verb) =
+            (self.paint(style, symbol.text.trim()), self.paint(style, step.verb()));
+        let name = self.paint(BOLD, &step.key.to_string());
         let build = match &step.action {
             Action::Adopt { build, .. } => build_tail(Some(build)),
             _ => String::new(),
         };
-        writeln!(self.out, "{indent}{symbol} {}  {}{build}", step.key, step.verb())
+        writeln!(self.out, "{indent}{symbol} {name}  {verb}{build}")
     }
 
     /// Writes every reason of a step. A base is explained once, where it is named first.
@@ -113,13 +121,23 @@ impl HumanReporter<'_> {
     ) -> io::Result<()> {
         for reason in &step.reasons {
             for line in view.plan.full_form(step, reason) {
-                writeln!(self.out, "{indent}{}", escaped(&line))?;
+                let line = self.line(&line, indent);
+                writeln!(self.out, "{line}")?;
             }
             if let Some(cause) = path(reason).next_back() {
                 self.cause(view, cause, &format!("{indent}  "), explained)?;
             }
         }
         Ok(())
+    }
+
+    /// Returns a line of a reason, wrapped below its first word.
+    fn line(&self, line: &str, indent: &str) -> String {
+        let text = line.trim_start();
+        let margin = format!("{indent}{}", " ".repeat(line.len() - text.len()));
+        let width = self.options.columns.map(|width| width.saturating_sub(margin.len()));
+        let wrapped = wrap(&escaped(text), width.map(|width| width.max(MIN_LINE_COLUMNS)), 2);
+        format!("{margin}{}", wrapped.replace('\n', &format!("\n{margin}")))
     }
 
     /// Explains the step of a base.
@@ -137,32 +155,32 @@ impl HumanReporter<'_> {
             Some(_) if !explained.insert(key) => writeln!(self.out, "{indent}{key}: see above"),
             Some(step) => {
                 self.head(step, indent)?;
-                self.reasons(view, step, indent, explained)
+                // Below the name, so that they are not taken for reasons of the target above.
+                self.reasons(view, step, &format!("{indent}    "), explained)
             }
         }
     }
 
     /// Writes that a target has no changes, and the comparisons that show it.
     fn no_changes_to(&mut self, view: &WhyView<'_>, key: &ImageRef) -> io::Result<()> {
-        let head = self.paint(BOLD, "No changes");
-        if view.plan.plan.protected.contains(key) {
+        let text = if view.plan.plan.protected.contains(key) {
             let advice = if view.plan.is_listed_for_deletion(key) {
                 "to delete it, apply `protect: false` first"
             } else {
                 "to forget or delete it, list it under `removed:`"
             };
-            return writeln!(
-                self.out,
-                "{head} to {key}. It is not in the manifest and is kept because it is protected; {advice}."
-            );
-        }
-        let built = view.plan.entry(key).and_then(|entry| entry.built.as_ref());
-        writeln!(
-            self.out,
-            "{head} to {key}. Compared with its last build{}: {}; with the manifest: visibility, owner.",
-            build_tail(built.map(|built| &built.build)),
-            view.compared(key).join(", ")
-        )
+            format!("It is not in the manifest and is kept because it is protected; {advice}.")
+        } else {
+            let built = view.plan.entry(key).and_then(|entry| entry.built.as_ref());
+            let build = build_tail(built.map(|built| &built.build));
+            let compared = view.compared(key).join(", ");
+            format!(
+                "Compared with its last build{build}: {compared}; with the manifest: visibility, \
+                 owner."
+            )
+        };
+        let text = self.prose(&format!("No changes to {key}. {text}"));
+        writeln!(self.out, "{}", self.paint_head(BOLD, "No changes", &text))
     }
 }
 

@@ -79,11 +79,19 @@ pub(super) fn times(preposition: &str, elapsed: Duration, waited: Duration) -> S
     format!("{preposition} {}, waited {}", duration(worked), duration(waited))
 }
 
+/// Returns a time that changes while it is shown: `4s`, `2m05s`.
+pub(super) fn whole_seconds(time: Duration) -> String {
+    match time.as_secs() {
+        seconds @ 0..60 => format!("{seconds}s"),
+        _ => duration(time),
+    }
+}
+
 /// Returns the number of waiting targets in words; `None` without any.
 pub(super) fn waiting_words(count: usize, limited_for: Option<Duration>) -> Option<String> {
     let limit = match limited_for {
         Some(Duration::ZERO) => " for the rate limit".to_owned(),
-        Some(wait) => format!(" for the rate limit ({})", duration(wait)),
+        Some(wait) => format!(" for the rate limit ({})", whole_seconds(wait)),
         None => String::new(),
     };
     (count > 0).then(|| format!("{count} waiting{limit}"))

@@ -145,6 +145,7 @@ fn names_of_files() {
     env.apply();
     env.write(&format!("app/{PAYLOAD}"), "22");
     check(&env, &[PLAN, &["plan", "-v"]]);
+    check(&env, &[&["plan", "--format", "markdown"], &["why", "app", "--format", "markdown"]]);
     check(&env, &[&["why", "app"]]);
     env.write(&format!("{PAYLOAD}.yaml"), "version: 1\nimages: 3\n");
     let file = format!("{PAYLOAD}.yaml");

@@ -27,14 +27,18 @@ mod faults;
 mod fields;
 #[cfg(target_os = "linux")]
 mod followed;
+#[cfg(unix)]
+mod footer;
 #[cfg(target_os = "linux")]
 mod full_disk;
+mod github;
 mod graph;
 mod honest;
 #[cfg(unix)]
 mod hostile_text;
 mod hub;
 mod images;
+mod init;
 #[cfg(unix)]
 mod inputs;
 mod judged;

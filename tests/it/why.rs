@@ -141,9 +141,9 @@ fn a_changed_base_is_explained_down_to_its_files() {
 
     its base python-base:3.12-amd64 changes
       -/+ python-base:3.12-amd64  build
-      context changed:
-        + patches/ssl.diff
-        ~ requirements.txt
+          context changed:
+            + patches/ssl.diff
+            ~ requirements.txt
     ");
     let why = env.ok(["why", "worker", "--json"]);
     let events = why.events("why");
@@ -186,8 +186,8 @@ fn the_path_to_a_cause_is_printed_once() {
       + new
     its base a:v1 changes
       -/+ a:v1  build
-      context changed:
-        + new
+          context changed:
+            + new
     its base c:v1 changes, caused by a:v1
       a:v1: see above
     ");

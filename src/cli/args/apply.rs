@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 
 use super::engine::EngineArgs;
 use super::manifest::{CommonArgs, StrictArgs};
@@ -65,6 +65,21 @@ pub(in crate::cli) struct ApplyArgs {
     pub(in crate::cli) timeout: Option<Duration>,
     #[command(flatten)]
     pub(in crate::cli) engine: EngineArgs,
+    /// Form of the progress: auto, tty, plain or none
+    ///
+    /// `auto` draws a live footer on a terminal, and writes lines elsewhere, in CI (`CI` is set) and
+    /// with TERM=dumb. `plain` writes lines on a terminal too, for a screen reader for example; `tty`
+    /// draws the footer on every terminal; `none` leaves failures and the summary.
+    #[arg(
+        long,
+        value_name = "FORM",
+        default_value = "auto",
+        env = "IMGPLAN_PROGRESS",
+        help_heading = "Output",
+        hide_short_help = true,
+        hide_possible_values = true
+    )]
+    pub(in crate::cli) progress: ProgressChoice,
     /// Exit with 2 if there were changes, 3 if some failed
     #[arg(long, env = "IMGPLAN_DETAILED_EXITCODE", help_heading = "Output")]
     pub(in crate::cli) detailed_exitcode: bool,
@@ -74,4 +89,12 @@ pub(in crate::cli) struct ApplyArgs {
     pub(in crate::cli) json_into: JsonIntoArgs,
     #[command(flatten)]
     pub(in crate::cli) common: CommonArgs,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(in crate::cli) enum ProgressChoice {
+    Auto,
+    Tty,
+    Plain,
+    None,
 }

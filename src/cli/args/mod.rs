@@ -8,8 +8,11 @@ mod convert;
 mod doctor;
 mod engine;
 mod foreign_flags;
+mod format;
+mod init;
 mod logs;
 mod manifest;
+mod plan;
 mod run_files;
 mod selection;
 mod serve;
@@ -27,15 +30,19 @@ use clap::{
     ValueEnum, ValueHint,
 };
 
-pub(super) use self::apply::{ApplyArgs, DEFAULT_RETRIES};
+pub(super) use self::apply::{ApplyArgs, DEFAULT_RETRIES, ProgressChoice};
 pub(super) use self::completions::{CompletionsArgs, ManArgs, ShellKind};
 pub(super) use self::context::{ContextArgs, ContextCommand};
 pub(super) use self::convert::{ConvertArgs, ForeignFormat};
 pub(super) use self::doctor::DoctorArgs;
 pub(super) use self::engine::EngineArgs;
+use self::format::ProblemFormatArgs;
+pub(super) use self::format::{OutputFormat, ProblemFormat};
+pub(super) use self::init::InitArgs;
 pub(super) use self::logs::LogsArgs;
 pub(super) use self::manifest::{CommonArgs, FileArgs, ManifestArgs, StrictArgs};
-pub(super) use self::run_files::{JsonIntoArgs, ReportFile, ReportFormat, RunFileArgs};
+pub(super) use self::plan::{PlanArgs, WhyArgs};
+pub(super) use self::run_files::{ReportFile, ReportFormat, RunFileArgs};
 pub(super) use self::selection::{LookupArgs, SelectionArgs};
 pub(super) use self::serve::ServeArgs;
 pub(super) use self::service::ServiceArgs;
@@ -123,6 +130,8 @@ pub(in crate::cli) enum ColorChoice {
 
 #[derive(Debug, Subcommand)]
 pub(in crate::cli) enum Command {
+    /// Propose a manifest for the Dockerfiles and Harbor tasks of a folder
+    Init(InitArgs),
     /// Check the manifest, its Dockerfiles and contexts without network access
     Validate(ValidateArgs),
     /// Show what would change, and why
@@ -174,55 +183,7 @@ pub(in crate::cli) struct ValidateArgs {
     #[command(flatten)]
     pub(in crate::cli) strict: StrictArgs,
     #[command(flatten)]
-    pub(in crate::cli) common: CommonArgs,
-}
-
-#[derive(Debug, Args)]
-pub(in crate::cli) struct PlanArgs {
-    #[command(flatten)]
-    pub(in crate::cli) selection: SelectionArgs,
-    #[command(flatten)]
-    pub(in crate::cli) lookup: LookupArgs,
-    /// Plan without network access
-    #[arg(long, env = "IMGPLAN_OFFLINE", help_heading = "Planning")]
-    pub(in crate::cli) offline: bool,
-    /// Show only drift between the lockfile and the service
-    #[arg(long, env = "IMGPLAN_REFRESH_ONLY", help_heading = "Planning")]
-    pub(in crate::cli) refresh_only: bool,
-    #[command(flatten)]
-    pub(in crate::cli) strict: StrictArgs,
-    #[command(flatten)]
-    pub(in crate::cli) service: ServiceArgs,
-    /// Save the plan for `imgplan apply FILE`
-    #[arg(
-        long,
-        value_name = "FILE",
-        env = "IMGPLAN_OUT",
-        conflicts_with = "refresh_only",
-        help_heading = "Output"
-    )]
-    pub(in crate::cli) out: Option<PathBuf>,
-    /// Exit with 2 if there are changes
-    #[arg(long, env = "IMGPLAN_DETAILED_EXITCODE", help_heading = "Output")]
-    pub(in crate::cli) detailed_exitcode: bool,
-    #[command(flatten)]
-    pub(in crate::cli) json_into: JsonIntoArgs,
-    #[command(flatten)]
-    pub(in crate::cli) common: CommonArgs,
-}
-
-#[derive(Debug, Args)]
-pub(in crate::cli) struct WhyArgs {
-    /// `name:tag`, or `name` for all targets of the image
-    #[arg(value_name = "IMAGE")]
-    pub(in crate::cli) image: String,
-    #[command(flatten)]
-    pub(in crate::cli) lookup: LookupArgs,
-    /// Explain without network access
-    #[arg(long, env = "IMGPLAN_OFFLINE", help_heading = "Planning")]
-    pub(in crate::cli) offline: bool,
-    #[command(flatten)]
-    pub(in crate::cli) service: ServiceArgs,
+    pub(in crate::cli) format: ProblemFormatArgs,
     #[command(flatten)]
     pub(in crate::cli) common: CommonArgs,
 }
@@ -313,13 +274,22 @@ impl Cli {
         let command = WITH_LOCAL_ENGINE
             .iter()
             .fold(Self::documented(), |all, name| all.mut_subcommand(name, hide_engine));
-        let matches = command
-            .try_get_matches()
-            .map_err(|error| foreign_flags::add_tip(error, &Self::command()))?;
+        let matches = command.try_get_matches().map_err(|error| {
+            let args = std::env::args_os().skip(1);
+            let args: Vec<String> = args.map(|arg| arg.to_string_lossy().into_owned()).collect();
+            foreign_flags::add_tip(error, &args, &Self::command())
+        })?;
         for name in WITH_LOCAL_ENGINE {
             matches.subcommand_matches(name).map_or(Ok(()), check_engine_flags)?;
         }
-        Self::from_arg_matches(&matches)
+        let cli = Self::from_arg_matches(&matches)?;
+        match &cli.command {
+            Command::Plan(PlanArgs { format, common, .. })
+            | Command::Why(WhyArgs { format, common, .. }) => format.check(common.json)?,
+            Command::Validate(ValidateArgs { format, common, .. }) => format.check(common.json)?,
+            _ => {}
+        }
+        Ok(cli)
     }
 }
 
@@ -355,9 +325,15 @@ impl Command {
     /// Takes the manifest flags and `--json` out of the command; defaults where it has none.
     pub(super) fn take_common(&mut self) -> CommonArgs {
         let common = match self {
-            Self::Validate(args) => &mut args.common,
-            Self::Plan(args) => &mut args.common,
-            Self::Why(args) => &mut args.common,
+            Self::Validate(ValidateArgs { format, common, .. }) => {
+                common.json.json |= format.format() == ProblemFormat::Json;
+                common
+            }
+            Self::Plan(PlanArgs { format, common, .. })
+            | Self::Why(WhyArgs { format, common, .. }) => {
+                common.json.json |= format.format() == OutputFormat::Json;
+                common
+            }
             Self::Apply(args) => &mut args.common,
             Self::Lock(args) => &mut args.common,
             Self::Import(args) => &mut args.common,
@@ -383,7 +359,8 @@ impl Command {
                 let manifest = std::mem::take(manifest);
                 return CommonArgs { manifest, ..CommonArgs::default() };
             }
-            Self::Schema(_)
+            Self::Init(_)
+            | Self::Schema(_)
             | Self::Convert(_)
             | Self::Serve(_)
             | Self::Completions(_)

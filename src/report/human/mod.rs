@@ -1,7 +1,6 @@
 //! The reporter for people: the plan as a table (`plan`, `table`), events and summaries (`run`).
 
 mod plan;
-mod protection;
 pub(in crate::report) mod run;
 mod table;
 
@@ -9,18 +8,17 @@ use std::io::{self, Write};
 
 use anstyle::{AnsiColor, Style};
 
+pub(crate) use self::plan::PlanText;
+use super::sentences::MAX_NAMES_SHOWN;
 use super::{PlanView, ReportOptions, Reporter, SummaryView, Verbosity};
 use crate::base::safe_text::escaped;
 use crate::event::RunEvent;
 
-/// Names that stand for a long list.
-const MAX_NAMES_SHOWN: usize = 3;
-
 /// Names of a list that should be read before the plan is approved.
-const MAX_PROTECTED_SHOWN: usize = 10;
+pub(in crate::report) const MAX_PROTECTED_SHOWN: usize = 10;
 
 pub(super) const BOLD: Style = Style::new().bold();
-const DIM: Style = Style::new().dimmed();
+pub(super) const DIM: Style = Style::new().dimmed();
 
 /// Writes plans and summaries to one stream, and progress to another.
 pub(crate) struct HumanReporter<'w> {
@@ -39,8 +37,8 @@ impl<'w> HumanReporter<'w> {
         Self { out, err, options }
     }
 
-    /// Writes the notes on facts that could not be gathered.
-    pub(super) fn notes(&mut self, view: &PlanView<'_>) -> io::Result<()> {
+    /// Writes the notes on facts that could not be gathered. Fails if the stream cannot be written to.
+    pub(crate) fn notes(&mut self, view: &PlanView<'_>) -> io::Result<()> {
         let word = self.paint_err(color(AnsiColor::Yellow), "note:");
         view.notes().try_for_each(|note| writeln!(self.err, "{word} {}", escaped(&note)))
     }
@@ -68,7 +66,7 @@ impl<'w> HumanReporter<'w> {
     }
 }
 
-fn paint(is_colored: bool, style: Style, text: &str) -> String {
+pub(super) fn paint(is_colored: bool, style: Style, text: &str) -> String {
     if is_colored { format!("{style}{text}{style:#}") } else { text.to_owned() }
 }
 
@@ -84,8 +82,8 @@ fn warning() -> Style {
 impl Reporter for HumanReporter<'_> {
     fn plan(&mut self, view: &PlanView<'_>) -> io::Result<()> {
         self.notes(view)?;
-        let text = self.plan_text(view);
-        self.out.write_all(text.as_bytes())
+        let PlanText { before, table, after, .. } = self.plan_text(view);
+        write!(self.out, "{before}{table}{after}")
     }
 
     fn event(&mut self, event: &RunEvent) -> io::Result<()> {

@@ -11,11 +11,11 @@ use super::super::words::{
     build_tail, doing, done, next_command, partial_note, phase_word, rate_wait, stopping, times,
     waiting_words,
 };
-use super::super::{SummaryView, Verbosity};
+use super::super::{Progress, SummaryView, Verbosity};
 use super::{BOLD, HumanReporter, MAX_NAMES_SHOWN, color, warning};
 use crate::base::name::ImageRef;
 use crate::base::safe_text::escaped;
-use crate::base::text::{duration, list, plural};
+use crate::base::text::{columns, duration, list, plural};
 use crate::event::{ActiveTarget, Phase, RunEvent, SkipReason, Summary, TargetFailure};
 use crate::http::Notice;
 
@@ -32,24 +32,32 @@ impl HumanReporter<'_> {
     /// Writes one event of a run.
     pub(super) fn write_event(&mut self, event: &RunEvent) -> io::Result<()> {
         let verbosity = self.options.verbosity;
-        let (is_normal, is_verbose) = (verbosity >= Verbosity::Normal, self.is_verbose());
+        let progress = self.options.progress;
+        let is_normal = verbosity >= Verbosity::Normal && progress != Progress::None;
+        let is_verbose = self.is_verbose();
+        // The footer shows the rest.
+        let has_lines = is_verbose || (is_normal && progress == Progress::Lines);
         match event {
-            RunEvent::Started { unit, action } if is_normal => {
+            RunEvent::Started { unit, action } if has_lines => {
                 writeln!(self.err, "{unit}: {}...", doing(action))
             }
             RunEvent::Progress(ActiveTarget { unit, phase, build, .. }) if is_verbose => {
                 writeln!(self.err, "{unit}: {}{}", phase_word(*phase), build_tail(build.as_ref()))
             }
             RunEvent::Heartbeat { units, phases, waiting, limited_for, done, total }
-                if is_normal =>
+                if has_lines =>
             {
                 let waiting = waiting_words(*waiting, *limited_for);
                 self.heartbeat(units, phases, waiting, (*done, *total))
             }
             RunEvent::Completed { unit, action, build, elapsed, waited, .. } if is_normal => {
                 let word = self.paint_err(color(AnsiColor::Green), done(action));
-                let time = times("in", *elapsed, *waited);
-                writeln!(self.err, "{unit}: {word} {time}{}", build_tail(build.as_ref()))
+                let line = format!("{unit}: {word} {}", times("in", *elapsed, *waited));
+                let tail = build_tail(build.as_ref());
+                // A build ID is of no use without its end.
+                let room = self.options.columns.filter(|_| progress == Progress::Footer);
+                let fits = room.is_none_or(|room| columns(&line) + columns(&tail) <= room);
+                writeln!(self.err, "{line}{}", if fits { &tail } else { "" })
             }
             RunEvent::Failed { failure, elapsed, waited, .. } => {
                 let (word, style) = if failure.pending {
@@ -75,7 +83,7 @@ impl HumanReporter<'_> {
                 writeln!(self.err, "{unit}cannot {action}: {}; retrying in {wait}", escaped(why))
             }
             RunEvent::Notice { notice: Notice::RateWait { class, limit, wait }, .. }
-                if is_normal =>
+                if has_lines =>
             {
                 writeln!(self.err, "{}", rate_wait(*class, *limit, *wait))
             }
@@ -134,7 +142,7 @@ impl HumanReporter<'_> {
         let line = counts_line(summary, elapsed);
         writeln!(self.out, "Owner: {}", escaped(owners))?;
         let style = if summary.is_complete() { AnsiColor::Green } else { AnsiColor::Red };
-        writeln!(self.out, "{}", self.paint(color(style).bold(), &line))?;
+        writeln!(self.out, "{}", self.paint(color(style).bold(), &self.prose(&line)))?;
         if let Some(partial) = summary.partial {
             let note = self.paint(warning(), "Note:");
             writeln!(self.out, "{note} this was a {}.", partial_note("run", partial))?;

@@ -2,13 +2,13 @@
 
 use super::super::fit::{cut, wrap};
 use super::super::group::StepGroup;
+use super::super::sentences::step_suffix;
 use super::super::symbol::{Symbol, symbol};
-use super::super::words::build_tail;
 use super::{DIM, HumanReporter, MAX_NAMES_SHOWN, color};
-use crate::base::name::{ImageRef, Owner};
+use crate::base::name::ImageRef;
 use crate::base::safe_text::escaped;
 use crate::base::text::{columns, list, plural};
-use crate::plan::{Action, Reason, Step};
+use crate::plan::{Reason, Step};
 
 /// Widest column of names in output that is not cut. A longer name shifts the rest of its row.
 const MAX_NAME_COLUMNS: usize = 50;
@@ -39,28 +39,13 @@ pub(super) struct Row {
 impl Row {
     pub(super) fn of(step: &Step) -> Self {
         let reasons: Vec<String> = step.reasons.iter().map(ToString::to_string).collect();
-        let mut suffix = match &step.action {
-            Action::Adopt { build, .. } => build_tail(Some(build)),
-            Action::Delete { owner, .. } if *owner != Owner::Personal => {
-                format!(" ({})", escaped(&owner.to_string()))
-            }
-            _ => String::new(),
-        };
-        if let Action::Forget { after: Some(build) } | Action::Delete { after: Some(build), .. } =
-            &step.action
-        {
-            suffix = format!("{suffix} (once build {build} has ended)");
-        }
-        if step.added {
-            suffix.push_str(" (needed by the selection)");
-        }
         Self {
             symbol: symbol(step),
             name: step.key.to_string(),
             verb: step.verb(),
             reasons: escaped(&reasons.join("; ")),
             brief: brief(&step.reasons).map(|text| escaped(&text)),
-            suffix,
+            suffix: escaped(&step_suffix(step)),
             names: Vec::new(),
         }
     }
@@ -107,9 +92,12 @@ impl HumanReporter<'_> {
 
     fn row(&self, row: &Row, name_width: usize) -> String {
         let Row { symbol, name, verb, reasons, brief, suffix, names } = row;
-        let symbol = self.paint(color(symbol.color), symbol.text);
+        let style = color(symbol.color);
+        let blanks = " ".repeat((VERB_COLUMNS - 2).saturating_sub(verb.len()));
+        let verb = format!("{}{blanks}", self.paint(style, verb));
+        let symbol = self.paint(style, symbol.text);
         let mut text = match self.options.columns {
-            None => format!("  {symbol} {name:name_width$}  {verb:<6}  {reasons}{suffix}"),
+            None => format!("  {symbol} {name:name_width$}  {verb}  {reasons}{suffix}"),
             Some(width) => {
                 let start = MARGIN_COLUMNS + name_width + 2;
                 let name = if columns(name) <= name_width {
@@ -124,7 +112,7 @@ impl HumanReporter<'_> {
                     // The cause of a whole group is not cut.
                     _ => wrap_column(&format!("{reasons}{suffix}"), start + VERB_COLUMNS, width),
                 };
-                format!("  {symbol} {name}{verb:<6}  {reasons}")
+                format!("  {symbol} {name}{verb}  {reasons}")
             }
         };
         let indent = MARGIN_COLUMNS + 2;

@@ -1,6 +1,7 @@
 //! Hand-written plans with every action and every reason, as both reporters write them.
 
 mod json;
+mod markdown;
 mod plan;
 mod run;
 mod why;
@@ -14,7 +15,7 @@ use jiff::Timestamp;
 
 use super::human::HumanReporter;
 use super::json::JsonReporter;
-use super::{PlanView, ReportOptions, Reporter, Verbosity};
+use super::{PlanView, Progress, ReportOptions, Reporter, Verbosity};
 use crate::base::kind::ImageKind;
 use crate::base::name::{BuildId, ImageRef, Owner, Platform, Visibility};
 use crate::base::owner::DefaultOwner;
@@ -226,6 +227,7 @@ fn options(columns: Option<usize>, color: bool, verbosity: Verbosity) -> ReportO
         columns,
         verbosity,
         hints: true,
+        progress: Progress::Lines,
     }
 }
 

@@ -128,37 +128,37 @@ fn colors_never_replace_symbols_and_words() {
     imgplan: 21 targets, owner personal, lockfile imgplan.lock, service
       https://api.example.com
 
-      \e[33m-/+\e[0m python-base:3.12     build   Dockerfile changed; context: 5 files
+      \e[33m-/+\e[0m python-base:3.12     \e[33mbuild\e[0m   Dockerfile changed; context: 5 files
                                        (needed by the selection)
-      \e[33m-/+\e[0m api:v4               build   its base python-base:3.12 changes
-      \e[32m  +\e[0m cron:v1              build   new
-      \e[33m-/+\e[0m deb:v1               build   base docker.io/library/debian:12 moved …
-      \e[33m-/+\e[0m deb-pinned:v1        build   base docker.io/library/debian:12 pinned to …
-      \e[33m-/+\e[0m deb-unpinned:v1      build   base docker.io/library/debian:12 is no …
-      \e[33m-/+\e[0m redis:7              mirror  source redis:7 moved aaaaaaaaaaaa …
-      \e[33m-/+\e[0m missing:v1           build   missing from the service
-      \e[33m-/+\e[0m replaced:v1          build   replaced outside of imgplan on 2026-07-03 …
-      \e[33m-/+\e[0m replaced-earlier:v1  build   replaced outside of imgplan
-      \e[33m-/+\e[0m requested:v1         build   rebuild requested
-      \e[33m-/+\e[0m old-age:v1           build   8d02h old
-      \e[32m  +\e[0m failed:v1            build   the last build failed: no disk
-      \e[32m  +\e[0m in-doubt:v1          mirror  in doubt: the service may have accepted a …
-      \e[33m-/+\e[0m format:v1            build   fingerprint format changed
-      \e[33m-/+\e[0m args:v1              build   args.PYTHON changed; target the last stage …
+      \e[33m-/+\e[0m api:v4               \e[33mbuild\e[0m   its base python-base:3.12 changes
+      \e[32m  +\e[0m cron:v1              \e[32mbuild\e[0m   new
+      \e[33m-/+\e[0m deb:v1               \e[33mbuild\e[0m   base docker.io/library/debian:12 moved …
+      \e[33m-/+\e[0m deb-pinned:v1        \e[33mbuild\e[0m   base docker.io/library/debian:12 pinned to …
+      \e[33m-/+\e[0m deb-unpinned:v1      \e[33mbuild\e[0m   base docker.io/library/debian:12 is no …
+      \e[33m-/+\e[0m redis:7              \e[33mmirror\e[0m  source redis:7 moved aaaaaaaaaaaa …
+      \e[33m-/+\e[0m missing:v1           \e[33mbuild\e[0m   missing from the service
+      \e[33m-/+\e[0m replaced:v1          \e[33mbuild\e[0m   replaced outside of imgplan on 2026-07-03 …
+      \e[33m-/+\e[0m replaced-earlier:v1  \e[33mbuild\e[0m   replaced outside of imgplan
+      \e[33m-/+\e[0m requested:v1         \e[33mbuild\e[0m   rebuild requested
+      \e[33m-/+\e[0m old-age:v1           \e[33mbuild\e[0m   8d02h old
+      \e[32m  +\e[0m failed:v1            \e[32mbuild\e[0m   the last build failed: no disk
+      \e[32m  +\e[0m in-doubt:v1          \e[32mmirror\e[0m  in doubt: the service may have accepted a …
+      \e[33m-/+\e[0m format:v1            \e[33mbuild\e[0m   fingerprint format changed
+      \e[33m-/+\e[0m args:v1              \e[33mbuild\e[0m   args.PYTHON changed; target the last stage …
       \e[33m-/+\e[0m a-name-that-is-longer-than-half-of-what-a-terminal-has:v1
-                               build   its base api:v4 changes, caused by …
-      \e[36m <=\e[0m running:v1           adopt   a build is in progress, started 3m20s ago
+                               \e[33mbuild\e[0m   its base api:v4 changes, caused by …
+      \e[36m <=\e[0m running:v1           \e[36madopt\e[0m   a build is in progress, started 3m20s ago
                                        [build 8f2c]
-      \e[33m  ~\e[0m docs:v2              update  visibility private -> public
-      \e[33m  ~\e[0m owned:v1             update  owner personal -> team:t
-      \e[33m  ~\e[0m new:v1               update  was old:v1
-      \e[31m  .\e[0m legacy:v1            forget  removed from the manifest, image kept
-      \e[31m  .\e[0m app:1111             forget  replaced by app:2222, image kept
+      \e[33m  ~\e[0m docs:v2              \e[33mupdate\e[0m  visibility private -> public
+      \e[33m  ~\e[0m owned:v1             \e[33mupdate\e[0m  owner personal -> team:t
+      \e[33m  ~\e[0m new:v1               \e[33mupdate\e[0m  was old:v1
+      \e[31m  .\e[0m legacy:v1            \e[31mforget\e[0m  removed from the manifest, image kept
+      \e[31m  .\e[0m app:1111             \e[31mforget\e[0m  replaced by app:2222, image kept
                                        (once build 7e1d has ended)
 
     \e[1m\e[31mDeletes 2 images:\e[0m
-      \e[31m  -\e[0m dropped:v1  delete  removed from the manifest
-      \e[31m  -\e[0m app:0000    delete  replaced by app:2222
+      \e[31m  -\e[0m dropped:v1  \e[31mdelete\e[0m  removed from the manifest
+      \e[31m  -\e[0m app:0000    \e[31mdelete\e[0m  replaced by app:2222
                               (team:t) (once build 6d0e has ended)
 
     \e[1m\e[33mReplaces 2 protected images:\e[0m python-base:3.12, redis:7

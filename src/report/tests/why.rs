@@ -40,8 +40,8 @@ fn every_reason_is_explained_in_full() {
 
     its base python-base:3.12 changes
       -/+ python-base:3.12  build
-      Dockerfile changed
-      context: ~ src/app/file-0.py, + src/app/file-1.py, + src/app/file-2.py and 2 more
+          Dockerfile changed
+          context: ~ src/app/file-0.py, + src/app/file-1.py, + src/app/file-2.py and 2 more
 
     + cron:v1  build
 
@@ -73,18 +73,18 @@ fn every_reason_is_explained_in_full() {
 
     missing from the service
       it was prime/me/image:1
-      the last build [build b-before] completed on 2026-07-01 03:04:05 UTC
+      the last build [build b-before] completed on 2026-07-01 03:04:05 UTC after 3m05s
 
     -/+ replaced:v1  build
 
     replaced outside of imgplan
       on 2026-07-03 10:11:12 UTC
-      the last build [build b-before] completed on 2026-07-01 03:04:05 UTC
+      the last build [build b-before] completed on 2026-07-01 03:04:05 UTC after 3m05s
 
     -/+ replaced-earlier:v1  build
 
     replaced outside of imgplan
-      the last build [build b-before] completed on 2026-07-01 03:04:05 UTC
+      the last build [build b-before] completed on 2026-07-01 03:04:05 UTC after 3m05s
 
     -/+ requested:v1  build
 
@@ -94,7 +94,7 @@ fn every_reason_is_explained_in_full() {
 
     8d02h old
       max_age: 7d
-      the last build [build b-before] completed on 2026-07-01 03:04:05 UTC
+      the last build [build b-before] completed on 2026-07-01 03:04:05 UTC after 3m05s
 
     + failed:v1  build
 
@@ -119,8 +119,8 @@ fn every_reason_is_explained_in_full() {
 
     its base api:v4 changes, caused by python-base:3.12
       -/+ python-base:3.12  build
-      Dockerfile changed
-      context: ~ src/app/file-0.py, + src/app/file-1.py, + src/app/file-2.py and 2 more
+          Dockerfile changed
+          context: ~ src/app/file-0.py, + src/app/file-1.py, + src/app/file-2.py and 2 more
 
     <= running:v1  adopt [build 8f2c]
 
@@ -156,4 +156,27 @@ fn every_reason_is_explained_in_full() {
 
     No changes to keep:v1. It is not in the manifest and is kept because it is protected; to forget or delete it, list it under `removed:`.
     ");
+}
+
+/// A line that is too long goes on below its first word.
+#[test]
+fn explanations_fit_the_terminal() {
+    let fixture = full_plan();
+    let mut units: Vec<ImageRef> = fixture.plan.steps.iter().map(|step| step.key.clone()).collect();
+    units.push(key("keep:v1"));
+    for columns in [60, 80, 200] {
+        let (mut out, mut err) = (Vec::new(), Vec::new());
+        let human = options(Some(columns), false, Verbosity::Normal);
+        let why = |view: &PlanView<'_>| {
+            HumanReporter::new(&mut out, &mut err, human)
+                .why(&WhyView { plan: *view, units: &units })
+        };
+        fixture.with(why).unwrap();
+        let text = String::from_utf8(out).unwrap();
+        // A digest is not broken: it may be copied.
+        let is_long = |line: &&str| line.len() > columns && !line.contains("sha256:");
+        let name = "-/+ a-name-that-is-longer-than-half-of-what-a-terminal-has:v1  build";
+        let long: Vec<&str> = text.lines().filter(is_long).filter(|line| *line != name).collect();
+        assert_eq!(long, [""; 0], "{columns} columns");
+    }
 }

@@ -91,13 +91,22 @@ impl Call {
     /// Runs the program to its end with both streams on a terminal, and returns what it wrote. Nothing
     /// is typed.
     #[cfg(unix)]
-    pub(crate) fn on_terminal(mut self) -> String {
+    pub(crate) fn on_terminal(self) -> String {
+        self.on_terminal_of(0, 0)
+    }
+
+    /// The same with the size of the terminal; 0 is an unknown size.
+    #[cfg(unix)]
+    pub(crate) fn on_terminal_of(mut self, columns: u16, lines: u16) -> String {
         use rustix::fs::{Mode, OFlags};
         use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+        use rustix::termios::{Winsize, tcsetwinsize};
 
         let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
         grantpt(&master).unwrap();
         unlockpt(&master).unwrap();
+        let size = Winsize { ws_row: lines, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+        tcsetwinsize(&master, size).unwrap();
         let name = ptsname(&master, Vec::new()).unwrap();
         let terminal =
             rustix::fs::open(&*name, OFlags::RDWR | OFlags::NOCTTY, Mode::empty()).unwrap();
@@ -112,6 +121,12 @@ impl Call {
         }
         child.wait().unwrap();
         String::from_utf8(text).unwrap()
+    }
+
+    /// Starts the program on a terminal.
+    #[cfg(unix)]
+    pub(crate) fn start_on_terminal(self) -> super::Terminal {
+        super::Terminal::start(self.command)
     }
 
     fn spawn(mut self, read: bool) -> Running {
