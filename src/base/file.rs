@@ -47,6 +47,20 @@ pub(crate) fn replace(path: &Path, bytes: &[u8]) -> Result<(), PathError> {
     replace_with(path, |file| file.write_all(bytes))
 }
 
+/// Fails if [`replace`] would fail now: creates a temporary file in the folder, and removes it.
+pub(crate) fn check_writable(path: &Path) -> Result<(), PathError> {
+    let check = || {
+        check_replaceable(path)?;
+        let builder = &mut tempfile::Builder::new();
+        builder
+            .prefix(TEMP_FILE_PREFIX)
+            .tempfile_in(folder_of(path))
+            .map(drop)
+            .map_err(without_path)
+    };
+    check().at("write", path)
+}
+
 /// True for the errors of a rename over a mount. If the folder is read-only, the mount in it may
 /// still be writable.
 pub(crate) fn is_mount(error: &io::Error) -> bool {

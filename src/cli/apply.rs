@@ -19,7 +19,9 @@ pub(super) async fn run(
     settings: &Settings,
     mut args: ApplyArgs,
 ) -> Result<Exit, Failure> {
+    ui.start_json_file(args.json_into.json_into.as_deref())?;
     approval::check_args(ui, &args)?;
+    args.files.check()?;
     ui.show_progress_as(settings.progress(args.progress));
     let (saved, deny) = (saved_plan::from_args(&args)?, args.strict.deny_warnings);
     disable_huge_pages();
@@ -72,7 +74,7 @@ pub(super) async fn run(
     }
     let options = execution::options(&args, &workspace, &service);
     let run = Run { plan: &plan, workspace: &workspace, facts: &facts, client, options };
-    let execution = Execution { ui, settings, args: &args, owners, limits: service.limits() };
+    let execution = Execution { ui, settings, args: &args, service: &service, owners };
     let exit = execution.run(run, &mut store, connection).await?;
     history::prune(&history, store.state());
     Ok(exit)

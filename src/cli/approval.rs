@@ -6,7 +6,7 @@ use super::refresh;
 use super::ui::Ui;
 use crate::base::text::{list, plural};
 use crate::plan::{Action, Plan, SavedPlan};
-use crate::report::PlanView;
+use crate::report::{PlanView, Reporter};
 
 /// Maximum number of images named if more would be deleted than is allowed.
 const MAX_NAMES_SHOWN: usize = 3;
@@ -33,6 +33,7 @@ pub(super) fn show(
 ) -> std::io::Result<()> {
     match saved {
         Some(saved) if saved.steps.is_empty() && !view.plan.has_changes() && !ui.is_json() => {
+            ui.json_lines(|json| json.plan(view))?;
             ui.data("No changes. The saved plan has no steps.")
         }
         _ if ui.is_json() => ui.plan(view, OutputFormat::Json),

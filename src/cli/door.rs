@@ -112,6 +112,19 @@ impl Stream {
     }
 }
 
+/// Returns a door to a file for JSON.
+pub(super) fn json_door<W: Write>(file: W) -> Door<W> {
+    Door::new(file, Form::Json)
+}
+
+/// Returns a JSON document as a text for a file.
+pub(super) fn json_text(value: &serde_json::Value) -> String {
+    let mut door = json_door(Vec::new());
+    // Writing into a vector cannot fail.
+    let written = writeln!(door, "{value:#}").and_then(|()| door.finish());
+    String::from_utf8_lossy(&written.unwrap_or_default()).into_owned()
+}
+
 /// Returns lines, and a footer below them that leaves the cursor at its beginning: a terminal that is
 /// resized wraps the lines anew, and keeps the cursor where it was in the text. For as long as the size
 /// is not known to this process, long lines of the footer must not wrap. A user who presses Enter

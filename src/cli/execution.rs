@@ -1,7 +1,9 @@
 //! Carries out a plan: prints progress, saves the state and chooses the exit code.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+use jiff::{SignedDuration, Timestamp};
 
 use super::args::ApplyArgs;
 use super::failure::{Exit, Failure};
@@ -16,11 +18,13 @@ use crate::base::open_files::max_open_files;
 use crate::context::StatCache;
 use crate::event::{Phase, RunEvent, Signal, StopReason, Summary};
 use crate::manifest::Workspace;
+use crate::plan::Plan;
 use crate::report::SummaryView;
 use crate::report::estimate::{Estimator, KindLimits};
+use crate::report::run_report::RunView;
 use crate::report::timeline::Timeline;
 use crate::run::{self, Run, RunError, RunOptions};
-use crate::state::Store;
+use crate::state::{State, Store};
 
 /// Minimum of the default number of builds in flight. A limit of 10 requests in 1 s must not mean that
 /// 10 builds of an hour run at the same time.
@@ -68,10 +72,9 @@ pub(super) struct Execution<'a> {
     pub(super) ui: &'a Ui,
     pub(super) settings: &'a Settings,
     pub(super) args: &'a ApplyArgs,
+    pub(super) service: &'a ServiceProfile,
     /// Owners of the targets, in words.
     pub(super) owners: String,
-    /// Rate limits of builds and of transfers; `None` if there is none.
-    pub(super) limits: (Option<Limit>, Option<Limit>),
 }
 
 impl Execution<'_> {
@@ -90,12 +93,53 @@ impl Execution<'_> {
         if !run.plan.is_noop() {
             return self.run_steps(run, store, connection).await;
         }
+        let (summary, timeline) = (Summary::default(), Timeline::default());
+        let (elapsed, owners) = (Duration::ZERO, self.owners.as_str());
+        let result = SummaryView { summary: &summary, elapsed, next: None, owners };
+        let unwritten = self.write_files(run.plan, run.workspace, store.state(), &timeline, result);
         store.commit()?;
         let note = connection.registry_note();
         connection.close().await?;
         self.ui.clone().hint(note.as_deref())?;
+        if let Some(failure) = unwritten {
+            return Err(failure);
+        }
         let has_changes = self.args.detailed_exitcode && run.plan.has_changes();
         Ok(if has_changes { Exit::Changes } else { Exit::Success })
+    }
+
+    fn estimator(&self, run: &Run<'_>, state: &State) -> Estimator {
+        let limits = self.service.run_limits();
+        let limits = |class, concurrency| {
+            let rate = limits.iter().find(|(limited, _)| *limited == class);
+            KindLimits { concurrency, rate: rate.map(|(_, limit)| *limit) }
+        };
+        let builds = limits(Class::Initiate, run.options.builds);
+        let mirrors = limits(Class::Images, run.options.transfers);
+        Estimator::new(run.plan, state, (builds, mirrors))
+    }
+
+    /// Writes the reports of a run that has ended. Returns the error if some could not be written.
+    fn write_files(
+        &self,
+        plan: &Plan,
+        workspace: &Workspace,
+        state: &State,
+        timeline: &Timeline,
+        result: SummaryView<'_>,
+    ) -> Option<Failure> {
+        let elapsed = SignedDuration::try_from(result.elapsed).unwrap_or_default();
+        let (service, limits) = (self.service.name.as_str(), self.service.run_limits());
+        self.args.files.write(&RunView {
+            plan,
+            workspace,
+            state,
+            timeline,
+            result,
+            service,
+            limits: &limits,
+            began: Timestamp::now() - elapsed,
+        })
     }
 
     async fn run_steps(
@@ -109,10 +153,7 @@ impl Execution<'_> {
         let only_checks = connection.only_checks();
         let timeline = Arc::new(Mutex::new(Timeline::default()));
         let footer = self.ui.has_footer().then(|| {
-            let (builds, mirrors) = self.limits;
-            let builds = KindLimits { concurrency: run.options.builds, rate: builds };
-            let mirrors = KindLimits { concurrency: run.options.transfers, rate: mirrors };
-            let estimator = Estimator::new(plan, store.state(), (builds, mirrors));
+            let estimator = self.estimator(&run, store.state());
             Footer::new(Arc::clone(&timeline), estimator, run.client.clone(), started)
         });
         let writer = BackgroundWriter::start_with_footer(self.ui, footer)?;
@@ -147,13 +188,20 @@ impl Execution<'_> {
             rerun::command(self.settings, self.args, &replace)
         });
         let (elapsed, owners) = (started.elapsed(), self.owners.clone());
+        let summary = if only_checks { summary.of_check() } else { summary };
+        let unwritten = {
+            let timeline = timeline.lock().unwrap_or_else(PoisonError::into_inner);
+            let next = next.as_deref();
+            let result = SummaryView { summary: &summary, elapsed, next, owners: &owners };
+            self.write_files(plan, workspace, store.state(), &timeline, result)
+        };
+        let exit = unwritten.as_ref().map_or(exit, |failure| exit.or_error(failure.exit));
         let finish = move |ui: &mut Ui| {
             // Printed even if the lockfile could not be written: the journal has the results.
             let next = next.as_deref();
-            let summary = if only_checks { summary.of_check() } else { summary };
             ui.summary(&SummaryView { summary: &summary, elapsed, next, owners: &owners })?;
             ui.hint(note.as_deref())?;
-            if let Some(failure) = &failure {
+            for failure in failure.iter().chain(&unwritten) {
                 ui.failure(failure);
             }
             Ok(())

@@ -55,6 +55,13 @@ impl Exit {
     }
 }
 
+impl Exit {
+    /// Returns the exit code of a command after an error: a success becomes that of the error.
+    pub(super) fn or_error(self, error: Self) -> Self {
+        if matches!(self, Self::Success | Self::Changes) { error } else { self }
+    }
+}
+
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
         ExitCode::from(exit as u8)

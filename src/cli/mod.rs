@@ -22,6 +22,7 @@ mod graph;
 mod history;
 mod import;
 mod init;
+mod json_file;
 mod lock;
 mod lockfile;
 mod logs;
@@ -34,6 +35,7 @@ mod refresh;
 mod registries;
 mod repository_path;
 mod rerun;
+mod run_files;
 mod safe_diagnostic;
 mod saved_plan;
 mod schema;
@@ -91,10 +93,8 @@ pub fn main() -> ExitCode {
             Err(Failure::with_help(message, "allow this user more processes (ulimit -u)"))
         }
     };
-    match result {
-        Ok(exit) => exit.into(),
-        Err(failure) => ui.failure(&failure).into(),
-    }
+    let exit = result.unwrap_or_else(|failure| ui.failure(&failure));
+    ui.close_json_file(exit).into()
 }
 
 async fn run(ui: &mut Ui, settings: &Settings, command: Command) -> Result<Exit, Failure> {
@@ -108,7 +108,7 @@ async fn run(ui: &mut Ui, settings: &Settings, command: Command) -> Result<Exit,
         Command::Validate(args) => validate::run(ui, settings, args).await,
         Command::Plan(args) => plan::run(ui, settings, args).await,
         Command::Why(args) => why::run(ui, settings, args).await,
-        Command::Apply(args) => apply::run(ui, settings, args).await,
+        Command::Apply(args) => apply::run(ui, settings, *args).await,
         Command::Lock(args) => lock::run(ui, settings, args).await,
         Command::Import(args) => import::run(ui, settings, args).await,
         Command::Status(args) => status::run(ui, settings, args).await,

@@ -9,6 +9,7 @@ use super::ui::Ui;
 use super::{refresh, rerun};
 
 pub(super) async fn run(ui: &mut Ui, settings: &Settings, args: PlanArgs) -> Result<Exit, Failure> {
+    ui.start_json_file(args.json_into.json_into.as_deref())?;
     check_conflicts(("--refresh-only", args.refresh_only), &[("--offline", args.offline)])?;
     if args.refresh_only {
         refresh::check(&args.lookup, &args.selection)?;

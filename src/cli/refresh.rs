@@ -39,10 +39,9 @@ pub(super) fn show(ui: &mut Ui, facts: &Facts, state: &State) -> Result<bool, Fa
     for (key, entry) in &state.entries {
         let Some((code, text)) = difference(facts, key, entry) else { continue };
         differences += 1;
-        if ui.is_json() {
-            let change = json!({ "image": key, "action": code });
-            ui.json_line("drift", format!("{key}: {text}"), json!({ "change": change }))?;
-        } else {
+        let change = json!({ "image": key, "action": code });
+        ui.json_line("drift", format!("{key}: {text}"), json!({ "change": change }))?;
+        if !ui.is_json() {
             ui.data(format_args!("  {key}  {text}"))?;
         }
     }
@@ -58,10 +57,9 @@ pub(super) fn show(ui: &mut Ui, facts: &Facts, state: &State) -> Result<bool, Fa
         let verb = if differences == 1 { "differs" } else { "differ" };
         format!("{} {verb} from the lockfile.", plural(differences, "image"))
     };
-    if ui.is_json() {
-        let payload = json!({ "differs": differences, "listed": listed });
-        ui.json_line("refresh_complete", summary, payload)?;
-    } else {
+    let payload = json!({ "differs": differences, "listed": listed });
+    ui.json_line("refresh_complete", summary.clone(), payload)?;
+    if !ui.is_json() {
         ui.data(summary)?;
     }
     Ok(differences > 0)

@@ -108,11 +108,15 @@ impl ServiceProfile {
         configured.map_or_else(|| class.default_limit(), |(_, limit)| *limit)
     }
 
-    /// Returns the rate limits of builds, and of transfers of the default owner.
-    pub(super) fn limits(&self) -> (Option<Limit>, Option<Limit>) {
+    /// Returns the rate limit of each class that has one, for targets of the default owner.
+    pub(super) fn run_limits(&self) -> Vec<(Class, Limit)> {
         let configured = self.limits.iter().rev().find(|(class, _)| *class == Class::Images);
         let transfers = transfer_limit(&self.owner.owner, configured.map(|(_, limit)| *limit));
-        (Some(self.limit(Class::Initiate)), transfers)
+        let limit = |class| match class {
+            Class::Images => transfers.map(|limit| (class, limit)),
+            class => Some((class, self.limit(class))),
+        };
+        Class::ALL.into_iter().filter_map(limit).collect()
     }
 
     /// Returns the reason for which the service cannot be asked. The local server needs none: nobody

@@ -1,5 +1,6 @@
 //! Writes all output: data to stdout, messages and errors to stderr.
 
+mod json_lines;
 mod plans;
 
 use std::fmt::Display;
@@ -18,6 +19,7 @@ use super::diagnostic::{DiagnosticRecord, problem_records, report_records};
 use super::door::Stream;
 use super::failure::{self, Exit, Failure, Warning};
 use super::github::GitHubJob;
+use super::json_file::JsonFile;
 use super::safe_diagnostic::SafeDiagnostic;
 use super::settings::Settings;
 use crate::base::safe_text::{escaped, is_unsafe, shown_path};
@@ -41,13 +43,15 @@ pub(super) struct Ui {
     options: ReportOptions,
     /// The job of GitHub Actions that runs imgplan, if one does.
     github: Option<Arc<GitHubJob>>,
+    /// The file of `--json-into`.
+    json_file: Option<JsonFile>,
 }
 
 impl Ui {
     pub(super) fn new(settings: &Settings) -> Self {
         let github = GitHubJob::of_environment().map(Arc::new);
         let (json, options) = (settings.json, settings.report);
-        Self { json, json_started: Arc::default(), options, github }
+        Self { json, json_started: Arc::default(), options, github, json_file: None }
     }
 
     /// Sets the form of the progress of a run.
@@ -204,24 +208,12 @@ impl Ui {
     /// Writes notes, even with `--quiet`.
     pub(super) fn notes(&mut self, notes: &[String]) -> io::Result<()> {
         for note in notes {
-            if self.json {
-                self.json_diagnostic(&DiagnosticRecord::note(note))?;
-            } else {
+            self.json_diagnostic(&DiagnosticRecord::note(note))?;
+            if !self.json {
                 ignore_closed_pipe(writeln!(self.err(), "note: {}", escaped(note)))?;
             }
         }
         Ok(())
-    }
-
-    /// Writes a JSON line.
-    pub(super) fn json_line(
-        &mut self,
-        kind: &str,
-        message: String,
-        payload: Value,
-    ) -> io::Result<()> {
-        let mut out = Stream::Out.json();
-        ignore_closed_pipe(self.json(&mut out)?.line("info", kind, message, payload))
     }
 
     /// Writes warnings, even with `--quiet`.
@@ -233,9 +225,8 @@ impl Ui {
         let records = problem_records(problems, sources);
         self.annotate(&records)?;
         for (problem, record) in problems.iter().zip(&records) {
-            if self.json {
-                self.json_diagnostic(record)?;
-            } else {
+            self.json_diagnostic(record)?;
+            if !self.json {
                 let report = Report::new(problem.clone()).with_source_code(Arc::clone(sources));
                 self.print_report(&report);
             }
@@ -248,10 +239,10 @@ impl Ui {
         let report = Report::new(Warning { message, help });
         let records = report_records(&report);
         self.annotate(&records)?;
-        if self.json {
-            return records.iter().try_for_each(|record| self.json_diagnostic(record));
+        records.iter().try_for_each(|record| self.json_diagnostic(record))?;
+        if !self.json {
+            self.print_report(&report);
         }
-        self.print_report(&report);
         Ok(())
     }
 
@@ -260,11 +251,10 @@ impl Ui {
         let records = report_records(&failure.report);
         // If a stream is closed, the exit code still says that the command failed.
         let _ = self.annotate(&records);
-        if self.json {
-            for record in &records {
-                let _ = self.json_diagnostic(record);
-            }
-        } else {
+        for record in &records {
+            let _ = self.json_diagnostic(record);
+        }
+        if !self.json {
             self.print_report(&failure.report);
         }
         failure.exit
@@ -317,11 +307,6 @@ impl Ui {
         }
     }
 
-    fn json_diagnostic(&mut self, record: &DiagnosticRecord) -> io::Result<()> {
-        let (mut out, value) = (Stream::Out.json(), serde_json::to_value(record)?);
-        ignore_closed_pipe(self.json(&mut out).and_then(|mut json| json.diagnostic(&value)))
-    }
-
     fn json<'w>(&mut self, out: &'w mut dyn Write) -> io::Result<JsonReporter<'w>> {
         let started = self.json_started.swap(true, Ordering::Relaxed);
         if started { Ok(JsonReporter::resume(out)) } else { JsonReporter::start(out) }
@@ -337,17 +322,13 @@ impl Ui {
         (Stream::Out.text(self.options.color_stdout), self.err())
     }
 
-    fn report(
-        &mut self,
-        write: impl FnOnce(&mut dyn Reporter) -> io::Result<()>,
-    ) -> io::Result<()> {
-        ignore_closed_pipe(if self.json {
-            let mut out = Stream::Out.json();
-            self.json(&mut out).and_then(|mut json| write(&mut json))
-        } else {
-            let (mut out, mut err) = self.streams();
-            write(&mut HumanReporter::new(&mut out, &mut err, self.options))
-        })
+    fn report(&mut self, write: impl Fn(&mut dyn Reporter) -> io::Result<()>) -> io::Result<()> {
+        self.json_lines(|json| write(json))?;
+        if self.json {
+            return Ok(());
+        }
+        let (mut out, mut err) = self.streams();
+        ignore_closed_pipe(write(&mut HumanReporter::new(&mut out, &mut err, self.options)))
     }
 }
 

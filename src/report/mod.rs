@@ -1,7 +1,8 @@
 //! Reporters: turn plans, run events and summaries into text ([`human`]) or JSON lines ([`json`]).
-//! [`markdown`] writes for a pull request. [`why`] explains single targets, [`status`] lists the builds in progress, [`graph`] draws the
-//! dependencies, and [`checks`] shows the checks of a machine. Reporters write to the streams that they
-//! are given, as [`ReportOptions`] says.
+//! [`markdown`] writes for a pull request. [`why`] explains single targets, [`status`] lists the builds in
+//! progress, [`graph`] draws the dependencies, [`run_report`] makes reports of a run that has ended, and
+//! [`checks`] shows the checks of a machine. Reporters write to the streams that they are given, as
+//! [`ReportOptions`] says.
 
 mod base_paths;
 pub(crate) mod checks;
@@ -17,6 +18,7 @@ pub(crate) mod markdown;
 mod markup;
 mod owners;
 mod reasons;
+pub(crate) mod run_report;
 mod sentences;
 pub(crate) mod status;
 mod symbol;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::base::kind::ImageKind;
 use crate::base::limit::Class;
 use crate::base::name::{BuildId, ImageRef};
-use crate::event::{ActiveTarget, Phase, RateWait, RunEvent, SkipReason, TargetFailure};
+use crate::event::{ActiveTarget, Phase, RateWait, RunEvent};
 use crate::http::Notice;
 
 /// History of a run. All times are since its start.
@@ -59,9 +59,16 @@ pub(crate) enum TargetEnd {
     /// Its step is done.
     Completed,
     /// Its step failed, or its build continues.
-    Failed(TargetFailure),
+    Failed,
     /// Its step was not started.
-    Skipped(SkipReason),
+    Skipped,
+}
+
+impl PhaseSpan {
+    /// Returns its duration.
+    pub(crate) fn time(&self) -> Duration {
+        self.to.saturating_sub(self.from)
+    }
 }
 
 impl TargetTimeline {
@@ -70,15 +77,10 @@ impl TargetTimeline {
         self.spans.last().map_or(Phase::Wait, |span| span.phase)
     }
 
-    /// Returns the time at which the target began to wait or to be worked on.
-    pub(crate) fn began(&self) -> Duration {
-        self.spans.first().map_or(Duration::ZERO, |span| span.from)
-    }
-
     /// Returns the time in phases for which `is_counted` is true, without that of the current phase.
     pub(crate) fn time(&self, is_counted: impl Fn(Phase) -> bool) -> Duration {
         let spans = self.spans.iter().filter(|span| is_counted(span.phase));
-        spans.map(|span| span.to.saturating_sub(span.from)).sum()
+        spans.map(PhaseSpan::time).sum()
     }
 
     /// Returns the time of a target that has ended without its waits.
@@ -124,17 +126,19 @@ impl Timeline {
             }
             RunEvent::Completed { unit, action, build, .. } => {
                 let target = self.target(unit, action);
+                // A check calls itself a build until it is done.
+                target.action = action;
                 target.build = build.clone().or(target.build.take());
                 self.end(unit, TargetEnd::Completed, now);
             }
             RunEvent::Failed { failure, action, .. } => {
                 let target = self.target(&failure.unit, action);
                 target.build = failure.build.clone().or(target.build.take());
-                self.end(&failure.unit, TargetEnd::Failed(failure.clone()), now);
+                self.end(&failure.unit, TargetEnd::Failed, now);
             }
-            RunEvent::Skipped { unit, reason } => {
+            RunEvent::Skipped { unit, .. } => {
                 self.target(unit, "");
-                self.end(unit, TargetEnd::Skipped(reason.clone()), now);
+                self.end(unit, TargetEnd::Skipped, now);
             }
             RunEvent::Notice { notice, .. } => {
                 if let Some(wait) = RateWait::of(notice, now) {
@@ -161,7 +165,7 @@ impl Timeline {
     fn end(&mut self, unit: &ImageRef, end: TargetEnd, now: Duration) {
         let Some(&index) = self.index.get(unit) else { return };
         self.targets[index].close(now);
-        self.failed += usize::from(matches!(end, TargetEnd::Failed(_)));
+        self.failed += usize::from(matches!(end, TargetEnd::Failed));
         self.targets[index].end = Some(end);
         self.done += usize::from(self.active.remove(&index));
     }
@@ -213,6 +217,7 @@ impl Timeline {
 mod tests {
     use super::super::tests::key;
     use super::*;
+    use crate::event::SkipReason;
 
     fn secs(seconds: u64) -> Duration {
         Duration::from_secs(seconds)
@@ -273,6 +278,6 @@ mod tests {
             ]
         );
         assert_eq!((a.worked(), a.time(Phase::is_wait)), (secs(9), secs(11)));
-        assert!(b.spans.is_empty() && matches!(b.end, Some(TargetEnd::Skipped(_))));
+        assert!(b.spans.is_empty() && matches!(b.end, Some(TargetEnd::Skipped)));
     }
 }

@@ -77,6 +77,7 @@ mod refresh;
 #[cfg(target_os = "linux")]
 mod registries;
 mod render;
+mod reports;
 mod resume;
 mod saved;
 mod schema;

@@ -7,6 +7,7 @@ use clap::{Args, ValueEnum};
 
 use super::engine::EngineArgs;
 use super::manifest::{CommonArgs, StrictArgs};
+use super::run_files::{JsonIntoArgs, RunFileArgs};
 use super::selection::{LookupArgs, SelectionArgs};
 use super::service::ServiceArgs;
 use super::values::duration;
@@ -82,6 +83,10 @@ pub(in crate::cli) struct ApplyArgs {
     /// Exit with 2 if there were changes, 3 if some failed
     #[arg(long, env = "IMGPLAN_DETAILED_EXITCODE", help_heading = "Output")]
     pub(in crate::cli) detailed_exitcode: bool,
+    #[command(flatten)]
+    pub(in crate::cli) files: RunFileArgs,
+    #[command(flatten)]
+    pub(in crate::cli) json_into: JsonIntoArgs,
     #[command(flatten)]
     pub(in crate::cli) common: CommonArgs,
 }

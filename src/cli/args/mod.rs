@@ -13,6 +13,7 @@ mod init;
 mod logs;
 mod manifest;
 mod plan;
+mod run_files;
 mod selection;
 mod serve;
 mod service;
@@ -41,6 +42,7 @@ pub(super) use self::init::InitArgs;
 pub(super) use self::logs::LogsArgs;
 pub(super) use self::manifest::{CommonArgs, FileArgs, ManifestArgs, StrictArgs};
 pub(super) use self::plan::{PlanArgs, WhyArgs};
+pub(super) use self::run_files::{ReportFile, ReportFormat, RunFileArgs};
 pub(super) use self::selection::{LookupArgs, SelectionArgs};
 pub(super) use self::serve::ServeArgs;
 pub(super) use self::service::ServiceArgs;
@@ -137,7 +139,7 @@ pub(in crate::cli) enum Command {
     /// Explain the plan for one image
     Why(WhyArgs),
     /// Carry out the plan after confirmation
-    Apply(ApplyArgs),
+    Apply(Box<ApplyArgs>),
     /// Pin sources and bases to digests in the lockfile
     Lock(LockArgs),
     /// Record an existing image in the lockfile

@@ -6,6 +6,7 @@ use clap::Args;
 
 use super::format::FormatArgs;
 use super::manifest::{CommonArgs, StrictArgs};
+use super::run_files::JsonIntoArgs;
 use super::selection::{LookupArgs, SelectionArgs};
 use super::service::ServiceArgs;
 
@@ -37,6 +38,8 @@ pub(in crate::cli) struct PlanArgs {
     /// Exit with 2 if there are changes
     #[arg(long, env = "IMGPLAN_DETAILED_EXITCODE", help_heading = "Output")]
     pub(in crate::cli) detailed_exitcode: bool,
+    #[command(flatten)]
+    pub(in crate::cli) json_into: JsonIntoArgs,
     #[command(flatten)]
     pub(in crate::cli) format: FormatArgs,
     #[command(flatten)]

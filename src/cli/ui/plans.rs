@@ -13,7 +13,7 @@ use crate::base::runner_command::RunnerCommand;
 use crate::report::human::{HumanReporter, PlanText};
 use crate::report::markdown::{self, MAX_COMMENT_BYTES};
 use crate::report::why::WhyView;
-use crate::report::{PlanView, SummaryView};
+use crate::report::{PlanView, Reporter, SummaryView};
 
 impl Ui {
     /// Writes a plan. In a job of GitHub Actions, adds it to the step summary.
@@ -23,8 +23,10 @@ impl Ui {
         format: OutputFormat,
     ) -> io::Result<()> {
         if format == OutputFormat::Markdown {
+            self.json_lines(|json| json.plan(view))?;
             self.document(&markdown::plan(view, MAX_COMMENT_BYTES))?;
         } else if self.github.is_some() && !self.json {
+            self.json_lines(|json| json.plan(view))?;
             ignore_closed_pipe(self.log_plan(view))?;
         } else {
             self.report(|reporter| reporter.plan(view))?;

@@ -29,12 +29,12 @@ use crate::plan::{Action, Change, Create, Plan, Reason, Renamed, Step, StepId};
 use crate::state::{Built, Entry, Inputs, State};
 
 /// A plan with its manifest, facts and recorded state.
-struct Fixture {
-    plan: Plan,
-    workspace: Workspace,
-    facts: Facts,
-    state: State,
-    owner: DefaultOwner,
+pub(in crate::report) struct Fixture {
+    pub(in crate::report) plan: Plan,
+    pub(in crate::report) workspace: Workspace,
+    pub(in crate::report) facts: Facts,
+    pub(in crate::report) state: State,
+    pub(in crate::report) owner: DefaultOwner,
 }
 
 pub(in crate::report) fn key(text: &str) -> ImageRef {
@@ -49,7 +49,7 @@ fn at(text: &str) -> Timestamp {
     text.parse().unwrap()
 }
 
-fn build_id(text: &str) -> BuildId {
+pub(in crate::report) fn build_id(text: &str) -> BuildId {
     BuildId::new(text).unwrap()
 }
 
@@ -70,7 +70,7 @@ fn built() -> Built {
 }
 
 impl Fixture {
-    fn new() -> Self {
+    pub(in crate::report) fn new() -> Self {
         let mut sources = SourceMap::default();
         sources.add(
             "imgplan.yaml",
@@ -134,7 +134,7 @@ impl Fixture {
     }
 
     /// Adds a target that is created or, if it replaces an image, rebuilt.
-    fn create(
+    pub(in crate::report) fn create(
         &mut self,
         name: &str,
         kind: ImageKind,

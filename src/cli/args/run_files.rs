@@ -1,0 +1,83 @@
+//! Files that a run writes about itself. The doc comments are the help texts.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+
+/// A file for JSON lines.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Output")]
+pub(in crate::cli) struct JsonIntoArgs {
+    /// Write JSON lines to a file, and text to the terminal
+    ///
+    /// The lines are those of `--json`. The file is replaced, and can be read while the command runs.
+    #[arg(long, value_name = "FILE", env = "IMGPLAN_JSON_INTO", hide_short_help = true)]
+    pub(in crate::cli) json_into: Option<PathBuf>,
+}
+
+/// Reports of a run.
+#[derive(Debug, Default, Args)]
+#[command(next_help_heading = "Output")]
+pub(in crate::cli) struct RunFileArgs {
+    /// Write a report of the run: FILE.html or FILE.md
+    ///
+    /// The page has a timeline of all targets and loads nothing. May be repeated; the environment
+    /// variable holds one path per line. The reports of a run are written once the plan is approved and
+    /// the run has ended, however it ended. Whether the files can be written is checked before anything
+    /// is sent; if it fails in the end nevertheless, a run that succeeded exits with 1.
+    #[arg(
+        long = "report",
+        value_name = "FILE",
+        env = "IMGPLAN_REPORT",
+        value_delimiter = '\n',
+        value_parser = report_file,
+        conflicts_with = "refresh_only",
+        hide_short_help = true
+    )]
+    pub(in crate::cli) reports: Vec<ReportFile>,
+    /// Write a JUnit report of the run, with a test case for each target
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "IMGPLAN_JUNIT",
+        conflicts_with = "refresh_only",
+        hide_short_help = true
+    )]
+    pub(in crate::cli) junit: Option<PathBuf>,
+    /// Write the path, build and result of each target as JSON
+    ///
+    /// The shape is that of `docker buildx bake --metadata-file`.
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "IMGPLAN_METADATA_FILE",
+        conflicts_with = "refresh_only",
+        hide_short_help = true
+    )]
+    pub(in crate::cli) metadata_file: Option<PathBuf>,
+}
+
+/// A report for people.
+#[derive(Debug, Clone)]
+pub(in crate::cli) struct ReportFile {
+    pub(in crate::cli) path: PathBuf,
+    pub(in crate::cli) format: ReportFormat,
+}
+
+/// The format of a report for people.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::cli) enum ReportFormat {
+    Html,
+    Markdown,
+}
+
+/// Parses the path of a report, whose extension names the format.
+fn report_file(text: &str) -> Result<ReportFile, String> {
+    let path = Path::new(text);
+    let format = match path.extension().and_then(|extension| extension.to_str()) {
+        Some("html") => ReportFormat::Html,
+        Some("md") => ReportFormat::Markdown,
+        _ => return Err("a report is an HTML page (FILE.html) or Markdown (FILE.md)".to_owned()),
+    };
+    Ok(ReportFile { path: path.to_owned(), format })
+}

@@ -1,0 +1,73 @@
+//! The report of a run in the XML format of JUnit, which CI systems read. Pure.
+
+use std::fmt::Write as _;
+
+use super::super::words::phase_word;
+use super::escape::{markup, markup_lines};
+use super::failures::{MAX_TEXT_BYTES, short_help, shortened};
+use super::{Outcome, RunView, TargetRow, seconds};
+use crate::event::{SkipReason, TargetFailure};
+
+/// Returns the report: a suite with a test case for each target.
+pub(crate) fn junit(view: &RunView<'_>) -> String {
+    let rows = view.rows();
+    let summary = view.result.summary;
+    let counts = format!(
+        "tests=\"{}\" failures=\"{}\" errors=\"0\" skipped=\"{}\" time=\"{:.3}\"",
+        rows.len(),
+        summary.failures.len(),
+        summary.skipped.len(),
+        seconds(view.result.elapsed)
+    );
+    let mut xml = format!(
+        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites name=\"imgplan\" {counts}>\n\
+         <testsuite name=\"imgplan apply\" timestamp=\"{:.0}\" {counts}>\n",
+        view.began
+    );
+    for row in &rows {
+        push_case(&mut xml, row);
+    }
+    xml + "</testsuite>\n</testsuites>\n"
+}
+
+fn push_case(xml: &mut String, row: &TargetRow<'_>) {
+    let (name, action) = (markup(&row.step.key.to_string()), markup(row.action));
+    // Writing into a String cannot fail.
+    let _ = write!(
+        xml,
+        "<testcase name=\"{name}\" classname=\"{action}\" time=\"{:.3}\"",
+        seconds(row.elapsed())
+    );
+    let _ = match row.outcome {
+        Outcome::Done => writeln!(xml, " />"),
+        Outcome::Skipped(reason) => {
+            writeln!(xml, "><skipped message=\"{}\" /></testcase>", markup(&cause(reason)))
+        }
+        Outcome::Failed(failure) => writeln!(xml, ">{}</testcase>", failed(failure)),
+    };
+}
+
+fn cause(reason: &SkipReason) -> String {
+    match reason {
+        SkipReason::DependencyFailed { failed } => format!("needs {failed}, which failed"),
+        SkipReason::Interrupted => "the run was interrupted".to_owned(),
+        SkipReason::Stopped => "the run stopped".to_owned(),
+    }
+}
+
+fn failed(failure: &TargetFailure) -> String {
+    let TargetFailure { phase, message, help, build, pending, .. } = failure;
+    let word = if *pending { "pending" } else { "failed" };
+    let kind = format!("{word} while {}", phase_word(*phase));
+    let first = message.lines().next().unwrap_or_default();
+    let help =
+        help.as_deref().map(|help| format!("\nhelp: {}", short_help(help))).unwrap_or_default();
+    let build = build.as_ref().map(|build| format!("\nbuild: {build}")).unwrap_or_default();
+    let text = format!("{}{help}{build}", shortened(message, MAX_TEXT_BYTES));
+    format!(
+        "<failure message=\"{}\" type=\"{}\">{}</failure>",
+        markup(first),
+        markup(&kind),
+        markup_lines(&text)
+    )
+}
