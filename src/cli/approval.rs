@@ -78,16 +78,43 @@ fn check_deletions(plan: &Plan, args: &ApplyArgs) -> Result<(), Failure> {
 }
 
 fn prompt(ui: &mut Ui, owners: &str) -> Result<bool, Failure> {
-    let question = format!("Apply these changes for {owners}? Only \"yes\" is accepted:");
-    let answer = ui.prompt(&question).map_err(|error| {
-        Failure::with_help(format!("cannot read the answer: {error}"), "use --auto-approve")
+    let question = Question {
+        text: &format!("Apply these changes for {owners}?"),
+        declined: "Nothing was changed.",
+        without_terminal: "To apply without a terminal, use --auto-approve.",
+        flag: "--auto-approve",
+    };
+    is_confirmed(ui, &question)
+}
+
+/// A question to which only `yes` is a confirmation.
+pub(super) struct Question<'a> {
+    pub(super) text: &'a str,
+    /// Message after any other answer.
+    pub(super) declined: &'a str,
+    /// Message if there was no answer.
+    pub(super) without_terminal: &'a str,
+    /// Flag that confirms.
+    pub(super) flag: &'a str,
+}
+
+/// Asks a question, and returns true if the answer is `yes`.
+///
+/// # Errors
+///
+/// Fails if the answer cannot be read.
+pub(super) fn is_confirmed(ui: &mut Ui, question: &Question<'_>) -> Result<bool, Failure> {
+    let text = format!("{} Only \"yes\" is accepted:", question.text);
+    let answer = ui.prompt(&text).map_err(|error| {
+        let help = format!("use {}", question.flag);
+        Failure::with_help(format!("cannot read the answer: {error}"), help)
     })?;
-    let approved = answer.trim() == "yes";
-    if !approved {
-        ui.message("Nothing was changed.")?;
+    let is_confirmed = answer.trim() == "yes";
+    if !is_confirmed {
+        ui.message(question.declined)?;
         if answer.is_empty() && ui.shows_hints() {
-            ui.message("To apply without a terminal, use --auto-approve.")?;
+            ui.message(question.without_terminal)?;
         }
     }
-    Ok(approved)
+    Ok(is_confirmed)
 }

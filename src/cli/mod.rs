@@ -19,6 +19,7 @@ mod footer;
 mod graph;
 mod history;
 mod import;
+mod init;
 mod lock;
 mod lockfile;
 mod logs;
@@ -33,6 +34,7 @@ mod rerun;
 mod safe_diagnostic;
 mod saved_plan;
 mod schema;
+mod search;
 mod selection;
 mod serve;
 mod service;
@@ -99,6 +101,7 @@ async fn run(ui: &mut Ui, settings: &Settings, command: Command) -> Result<Exit,
         })?;
     }
     match command {
+        Command::Init(args) => init::run(ui, settings, &args),
         Command::Validate(args) => validate::run(ui, settings, args).await,
         Command::Plan(args) => plan::run(ui, settings, args).await,
         Command::Why(args) => why::run(ui, settings, args).await,

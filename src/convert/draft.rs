@@ -14,6 +14,8 @@ pub(super) const FULL: &str = "the manifest is as large as it may be";
 pub(crate) struct Draft {
     /// Comments at its beginning.
     pub(super) comments: Vec<String>,
+    /// References under which all images are known outside.
+    pub(super) published_as: Vec<String>,
     pub(super) images: Vec<DraftImage>,
     /// Indexes of `images` by `name:tag`.
     by_key: HashMap<String, usize>,
@@ -44,6 +46,19 @@ pub(crate) enum DraftOrigin {
     Context { path: String, dockerfile: Option<String> },
     /// A mirror of a reference.
     Source(String),
+    /// Images that are found in folders.
+    Discover(Discovery),
+}
+
+/// The pattern of `discover`, and what its images share.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub(crate) struct Discovery {
+    /// `glob`, `dockerfiles` or `harbor`.
+    pub(super) key: &'static str,
+    pub(super) pattern: String,
+    pub(super) exclude: Vec<String>,
+    pub(super) dockerfile: Option<String>,
+    pub(super) context: Option<String>,
 }
 
 impl DraftImage {
@@ -69,6 +84,9 @@ impl DraftImage {
                 path.len() + dockerfile.as_ref().map_or(0, String::len)
             }
             DraftOrigin::Source(source) => source.len(),
+            DraftOrigin::Discover(Discovery { pattern, exclude, .. }) => {
+                pattern.len() + exclude.iter().map(|path| path.len() + 4).sum::<usize>()
+            }
         };
         let words = [&self.name, &self.tag, &self.target].into_iter().flatten();
         let args = self.args.iter().flat_map(|(name, value)| [name, value]);

@@ -1,5 +1,6 @@
 //! Turns files of other tools into a manifest: one file per format ([`bake`], [`compose`], [`prime`],
-//! [`regsync`], [`skopeo`]), and one writer of the result ([`yaml`]). Pure: the caller reads the files.
+//! [`regsync`], [`skopeo`]), and one writer of the result ([`yaml`]). [`proposal`] makes a
+//! manifest of the Dockerfiles of a folder instead. Pure: the caller reads the files.
 //!
 //! Each field of the input becomes a part of the manifest, or is listed as dropped. A field without
 //! which another image would result drops its image: an image is never built from something else than
@@ -14,6 +15,7 @@ pub(crate) mod dropped;
 pub(crate) mod folders;
 mod mirror;
 pub(crate) mod prime;
+pub(crate) mod proposal;
 mod read;
 pub(crate) mod regsync;
 pub(crate) mod skopeo;

@@ -16,7 +16,11 @@ const RESERVED_WORDS: [&str; 9] = ["y", "n", "yes", "no", "on", "off", "true", "
 pub(crate) fn write(draft: &Draft, origin: &str) -> String {
     let mut text = format!("{SCHEMA_LINE}\n");
     comments(&mut text, "", std::iter::once(origin).chain(draft.comments.iter().map(|it| &**it)));
-    text.push_str("version: 1\n\nimages:\n");
+    text.push_str("version: 1\n\n");
+    if !draft.published_as.is_empty() {
+        let _ = writeln!(text, "defaults:\n  published_as: {}\n", sequence(&draft.published_as));
+    }
+    text.push_str("images:\n");
     for image in &draft.images {
         write_image(&mut text, image);
     }
@@ -43,6 +47,15 @@ fn write_image(text: &mut String, image: &DraftImage) {
             entry.optional("dockerfile", dockerfile.as_deref());
         }
         DraftOrigin::Source(source) => entry.optional("source", Some(source)),
+        DraftOrigin::Discover(found) => {
+            entry.line("discover:");
+            entry.line(&format!("  {}: {}", found.key, scalar(&found.pattern)));
+            if !found.exclude.is_empty() {
+                entry.line(&format!("  exclude: {}", sequence(&found.exclude)));
+            }
+            entry.optional("context", found.context.as_deref());
+            entry.optional("dockerfile", found.dockerfile.as_deref());
+        }
     }
     entry.list("platforms", image.platforms.iter().map(|platform| platform.as_str()));
     entry.optional("target", image.target.as_deref());
@@ -78,11 +91,17 @@ impl EntryText<'_> {
     }
 
     fn list<T: AsRef<str>>(&mut self, key: &str, items: impl IntoIterator<Item = T>) {
-        let items: Vec<String> = items.into_iter().map(|item| scalar(item.as_ref())).collect();
-        if !items.is_empty() {
-            self.line(&format!("{key}: [{}]", items.join(", ")));
+        let mut items = items.into_iter().peekable();
+        if items.peek().is_some() {
+            self.line(&format!("{key}: {}", sequence(items)));
         }
     }
+}
+
+/// Returns literal texts as a YAML sequence.
+fn sequence<T: AsRef<str>>(items: impl IntoIterator<Item = T>) -> String {
+    let items: Vec<String> = items.into_iter().map(|item| scalar(item.as_ref())).collect();
+    format!("[{}]", items.join(", "))
 }
 
 /// Returns a literal text as a YAML string, in quotes unless every reader takes it for a string. A
@@ -129,6 +148,7 @@ mod tests {
 
     use super::*;
     use crate::base::name::Platform;
+    use crate::convert::draft::Discovery;
 
     #[test]
     fn only_texts_that_every_reader_takes_for_texts_are_plain() {
@@ -183,7 +203,18 @@ mod tests {
         };
         let mut draft = Draft::default();
         draft.comments = texts(&["more"]);
-        let images = [build, DraftImage::new(DraftOrigin::Source("redis:7".to_owned()))];
+        draft.published_as = texts(&["quay.io/o/{name}"]);
+        let images = [
+            build,
+            DraftImage::new(DraftOrigin::Source("redis:7".to_owned())),
+            DraftImage::new(DraftOrigin::Discover(Discovery {
+                key: "glob",
+                pattern: "services/*".to_owned(),
+                exclude: texts(&["services/old", "services/a b"]),
+                dockerfile: Some("Containerfile".to_owned()),
+                context: Some(".".to_owned()),
+            })),
+        ];
         for (index, image) in images.into_iter().enumerate() {
             draft.add(&index.to_string(), image).unwrap();
         }
@@ -192,6 +223,9 @@ mod tests {
         # from x
         # more
         version: 1
+
+        defaults:
+          published_as: ["quay.io/o/{name}"]
 
         images:
           # two\nlines
@@ -207,6 +241,11 @@ mod tests {
             published_as: [quay.io/o/api]
             groups: [default, "no"]
           - source: "redis:7"
+          - discover:
+              glob: "services/*"
+              exclude: [services/old, "services/a b"]
+            context: "."
+            dockerfile: Containerfile
         "#);
     }
 

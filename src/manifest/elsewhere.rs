@@ -8,6 +8,12 @@ use super::header::root_of;
 /// Names that a manifest may have.
 const NAMES: [&str; 2] = ["imgplan.yaml", "imgplan.yml"];
 
+/// Returns the path of the manifest in the working directory, if there is one, or anything else with
+/// its name.
+pub(crate) fn existing() -> Option<&'static Path> {
+    NAMES.into_iter().map(Path::new).find(|path| path.symlink_metadata().is_ok())
+}
+
 /// Returns the help for a manifest that does not exist.
 pub(crate) fn help_for_missing(path: &Path) -> String {
     let other = match path.extension().and_then(|extension| extension.to_str()) {
@@ -23,8 +29,10 @@ pub(crate) fn help_for_missing(path: &Path) -> String {
             let file = if name == NAMES[0] { String::new() } else { format!(" -f {name}") };
             format!("there is one in a parent folder: add `-C {}{file}`", dir.display())
         }
-        None => "run imgplan in the folder of the manifest, or name it: -f path/to/imgplan.yaml"
-            .to_owned(),
+        None => {
+            "run imgplan in the folder of the manifest, name it: -f FILE, or run `imgplan init`"
+                .to_owned()
+        }
     }
 }
 

@@ -50,7 +50,7 @@ mod units;
 mod unused;
 pub(crate) mod workspace;
 
-pub(crate) use elsewhere::help_for_missing;
+pub(crate) use elsewhere::{existing, help_for_missing};
 pub(crate) use header::root_of;
 pub(crate) use invocation::{Allowed, Invocation, Override, Variable};
 pub(crate) use load::ManifestError;

@@ -346,6 +346,7 @@ fn help_of_the_program() {
     Usage: imgplan [OPTIONS] <COMMAND>
 
     Commands:
+      init         Propose a manifest for the Dockerfiles and Harbor tasks of a folder
       validate     Check the manifest, its Dockerfiles and contexts without network access
       plan         Show what would change, and why
       why          Explain the plan for one image

@@ -1,15 +1,12 @@
 //! `imgplan completions` in real shells, and the candidates that the scripts get. `imgplan man`.
 
-mod terminal;
-
 use std::io::Write;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use self::terminal::Terminal;
-use crate::support::TestEnv;
+use crate::support::{Terminal, TestEnv};
 
 const MANIFEST: &str = "\
 version: 1

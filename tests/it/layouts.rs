@@ -16,12 +16,12 @@ mod versions;
 use crate::support::TestEnv;
 
 /// A repository, and what imgplan must find in it. A target with the tag `latest` is its name.
-struct Layout {
+pub(crate) struct Layout {
     manifest: &'static str,
     /// Path and text of every other file.
-    files: Vec<(String, String)>,
+    pub(crate) files: Vec<(String, String)>,
     /// Edges between targets, `dependent -> base`, sorted.
-    edges: &'static [&'static str],
+    pub(crate) edges: &'static [&'static str],
     /// Targets, and the sorted files of their archives.
     archives: &'static [(&'static str, &'static [&'static str])],
     changes: Vec<Change>,
@@ -99,18 +99,34 @@ impl Layout {
     }
 }
 
+/// Returns all layouts, by the name of their file.
+pub(crate) fn all() -> [(&'static str, Layout); 10] {
+    [
+        ("agents", agents::layout()),
+        ("browsers", browsers::layout()),
+        ("frameworks", frameworks::layout()),
+        ("job_files", job_files::layout()),
+        ("namesakes", namesakes::layout()),
+        ("services", services::layout()),
+        ("stacks", stacks::layout()),
+        ("stages", stages::layout()),
+        ("tasks", tasks::layout()),
+        ("versions", versions::layout()),
+    ]
+}
+
 /// Returns files with owned paths and texts.
 fn files(files: &[(&str, &str)]) -> Vec<(String, String)> {
     files.iter().map(|(path, text)| ((*path).to_owned(), (*text).to_owned())).collect()
 }
 
 /// Returns a target without the tag `latest`.
-fn short(target: &str) -> String {
+pub(crate) fn short(target: &str) -> String {
     target.strip_suffix(":latest").unwrap_or(target).to_owned()
 }
 
 /// Returns the edges between targets, `dependent -> base`, sorted.
-fn edges(env: &TestEnv) -> Vec<String> {
+pub(crate) fn edges(env: &TestEnv) -> Vec<String> {
     let graph: serde_json::Value =
         serde_json::from_str(&env.ok(["graph", "--format", "json"]).stdout).unwrap();
     let end = |edge: &serde_json::Value, end: &str| {

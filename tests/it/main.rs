@@ -37,6 +37,7 @@ mod honest;
 mod hostile_text;
 mod hub;
 mod images;
+mod init;
 #[cfg(unix)]
 mod inputs;
 mod judged;

@@ -883,7 +883,7 @@ fn a_missing_manifest_is_an_error() {
     exit 1
     --- stderr
       × there is no imgplan.yaml
-      help: run imgplan in the folder of the manifest, or name it: -f path/to/imgplan.yaml
+      help: run imgplan in the folder of the manifest, name it: -f FILE, or run `imgplan init`
 
     error: 1 problem in imgplan.yaml; nothing was sent
     ");

@@ -34,13 +34,14 @@ const TIPS: [(&str, &[&str]); 19] = [
 ];
 
 /// Commands of imgplan, with the commands of other programs for the same.
-const COMMANDS: [(&str, &[&str]); 7] = [
+const COMMANDS: [(&str, &[&str]); 8] = [
     ("imgplan apply", &["up", "build", "deploy", "run", "push", "mirror", "copy", "sync", "start"]),
     ("imgplan plan", &["diff", "preview", "dry-run", "outdated"]),
     ("imgplan plan --refresh-only", &["refresh"]),
     ("imgplan apply --prune", &["destroy", "delete", "down", "rm", "prune"]),
     ("imgplan show", &["list", "ls", "state", "images", "ps"]),
     ("imgplan validate", &["check", "lint", "fmt"]),
+    ("imgplan init", &["new", "create", "generate", "scaffold"]),
     ("imgplan lock", &["pin", "update", "upgrade"]),
 ];
 

@@ -8,6 +8,7 @@ mod convert;
 mod doctor;
 mod engine;
 mod foreign_flags;
+mod init;
 mod logs;
 mod manifest;
 mod selection;
@@ -32,6 +33,7 @@ pub(super) use self::context::{ContextArgs, ContextCommand};
 pub(super) use self::convert::{ConvertArgs, ForeignFormat};
 pub(super) use self::doctor::DoctorArgs;
 pub(super) use self::engine::EngineArgs;
+pub(super) use self::init::InitArgs;
 pub(super) use self::logs::LogsArgs;
 pub(super) use self::manifest::{CommonArgs, FileArgs, ManifestArgs, StrictArgs};
 pub(super) use self::selection::{LookupArgs, SelectionArgs};
@@ -121,6 +123,8 @@ pub(in crate::cli) enum ColorChoice {
 
 #[derive(Debug, Subcommand)]
 pub(in crate::cli) enum Command {
+    /// Propose a manifest for the Dockerfiles and Harbor tasks of a folder
+    Init(InitArgs),
     /// Check the manifest, its Dockerfiles and contexts without network access
     Validate(ValidateArgs),
     /// Show what would change, and why
@@ -379,7 +383,8 @@ impl Command {
                 let manifest = std::mem::take(manifest);
                 return CommonArgs { manifest, ..CommonArgs::default() };
             }
-            Self::Schema(_)
+            Self::Init(_)
+            | Self::Schema(_)
             | Self::Convert(_)
             | Self::Serve(_)
             | Self::Completions(_)

@@ -49,8 +49,8 @@ fn repository() -> Vec<(String, String)> {
     ])
 }
 
-#[test]
-fn dockerfiles_by_variant() {
+/// Returns the repository.
+pub(super) fn layout() -> Layout {
     Layout {
         manifest: MANIFEST,
         files: repository(),
@@ -106,5 +106,9 @@ fn dockerfiles_by_variant() {
             Change::append("plugins.txt", "ssh", &[]),
         ],
     }
-    .check();
+}
+
+#[test]
+fn dockerfiles_by_variant() {
+    layout().check();
 }

@@ -18,8 +18,8 @@ images:
     context: \"${DIR}\"
 ";
 
-#[test]
-fn a_namespace_and_a_version_from_arguments() {
+/// Returns the repository.
+pub(super) fn layout() -> Layout {
     let node = "ARG NAMESPACE=hub\nARG VERSION=latest\nFROM ${NAMESPACE}/IMAGE:${VERSION}\n";
     let from = |base: &str| node.replace("IMAGE", base);
     Layout {
@@ -54,5 +54,9 @@ fn a_namespace_and_a_version_from_arguments() {
             Change::append("Makefile", "hub: base", &[]),
         ],
     }
-    .check();
+}
+
+#[test]
+fn a_namespace_and_a_version_from_arguments() {
+    layout().check();
 }

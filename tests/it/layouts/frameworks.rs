@@ -50,8 +50,8 @@ fn repository() -> Vec<(String, String)> {
     files
 }
 
-#[test]
-fn rows_of_versions_distributions_and_architectures() {
+/// Returns the repository.
+pub(super) fn layout() -> Layout {
     Layout {
         manifest: MANIFEST,
         files: repository(),
@@ -93,5 +93,9 @@ fn rows_of_versions_distributions_and_architectures() {
             Change::append("eng/update.sh", "more", &[]),
         ],
     }
-    .check();
+}
+
+#[test]
+fn rows_of_versions_distributions_and_architectures() {
+    layout().check();
 }

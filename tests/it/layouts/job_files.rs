@@ -9,8 +9,8 @@ images:
     name: \"job-{file}\"
 ";
 
-#[test]
-fn discovered_dockerfiles() {
+/// Returns the repository.
+pub(super) fn layout() -> Layout {
     Layout {
         manifest: MANIFEST,
         files: super::files(&[
@@ -46,5 +46,9 @@ fn discovered_dockerfiles() {
             Change::append("docker/etl.Dockerfile", "# The last line.", &[]),
         ],
     }
-    .check();
+}
+
+#[test]
+fn discovered_dockerfiles() {
+    layout().check();
 }

@@ -8,7 +8,7 @@ images:
     published_as: []
 ";
 
-fn layout() -> Layout {
+pub(super) fn layout() -> Layout {
     Layout {
         manifest: MANIFEST,
         files: super::files(&[

@@ -33,8 +33,8 @@ const WITH_DEFINITIONS: [&str; 16] = [
 const WITHOUT_DEFINITIONS: [&str; 9] =
     ["cache", "collector", "dashboard", "flags", "images", "load", "proxy", "search", "traces"];
 
-#[test]
-fn services_that_are_built_from_the_root() {
+/// Returns the repository.
+pub(super) fn layout() -> Layout {
     let mut files = super::files(&[
         (".dockerignore", "**/node_modules\n**/*.md\n"),
         (".env", "VERSION=1\n"),
@@ -73,5 +73,9 @@ fn services_that_are_built_from_the_root() {
             Change::append("imgplan.yaml", "# Services.", &[]),
         ],
     }
-    .check();
+}
+
+#[test]
+fn services_that_are_built_from_the_root() {
+    layout().check();
 }

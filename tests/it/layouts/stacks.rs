@@ -23,8 +23,8 @@ const STACKS: [(&str, &str); 10] = [
     ("all-spark", "pyspark"),
 ];
 
-#[test]
-fn stacks_published_in_one_namespace() {
+/// Returns the repository.
+pub(super) fn layout() -> Layout {
     let mut files = super::files(&[
         ("README.md", "Stacks\n"),
         ("images/foundation/Dockerfile", "FROM scratch\nCOPY start.sh /usr/local/bin/\n"),
@@ -71,5 +71,9 @@ fn stacks_published_in_one_namespace() {
             Change::append("README.md", "More", &[]),
         ],
     }
-    .check();
+}
+
+#[test]
+fn stacks_published_in_one_namespace() {
+    layout().check();
 }

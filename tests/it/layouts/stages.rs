@@ -44,8 +44,8 @@ FROM daemon
 
 const ALL: &[&str] = &["ctl", "daemon", "rootless"];
 
-#[test]
-fn targets_of_one_dockerfile() {
+/// Returns the repository.
+pub(super) fn layout() -> Layout {
     Layout {
         manifest: MANIFEST,
         files: super::files(&[
@@ -100,5 +100,9 @@ fn targets_of_one_dockerfile() {
             Change::append("cmd/daemon/net/net_test.txt", "", &[]),
         ],
     }
-    .check();
+}
+
+#[test]
+fn targets_of_one_dockerfile() {
+    layout().check();
 }

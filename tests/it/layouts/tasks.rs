@@ -9,8 +9,8 @@ images:
     name: \"task-{dir}\"
 ";
 
-#[test]
-fn tasks_with_an_image_and_a_dockerfile() {
+/// Returns the repository.
+pub(super) fn layout() -> Layout {
     let toml = |image: &str| format!("version = \"1.0\"\n[environment]\n{image}");
     let image = |name: &str| toml(&format!("docker_image = \"quay.io/org/{name}:20251101\"\n"));
     Layout {
@@ -58,5 +58,9 @@ fn tasks_with_an_image_and_a_dockerfile() {
             Change::append("tasks/find/task.toml", "cpus = 2", &[]),
         ],
     }
-    .check();
+}
+
+#[test]
+fn tasks_with_an_image_and_a_dockerfile() {
+    layout().check();
 }

@@ -46,8 +46,8 @@ fn repository() -> Vec<(String, String)> {
     files
 }
 
-#[test]
-fn versions_in_a_literal_namespace() {
+/// Returns the repository.
+pub(super) fn layout() -> Layout {
     Layout {
         manifest: MANIFEST,
         files: repository(),
@@ -96,5 +96,9 @@ fn versions_in_a_literal_namespace() {
             Change::append("README.md", "More", &[]),
         ],
     }
-    .check();
+}
+
+#[test]
+fn versions_in_a_literal_namespace() {
+    layout().check();
 }

@@ -12,6 +12,8 @@ mod process;
 #[cfg(target_os = "linux")]
 mod registry;
 mod scripted;
+#[cfg(unix)]
+mod terminal;
 mod three;
 
 use std::collections::BTreeMap;
@@ -37,6 +39,8 @@ pub(crate) use self::process::{Call, Running};
 #[cfg(target_os = "linux")]
 pub(crate) use self::registry::{PulledImage, REGISTRY_USER, Registry, digest};
 pub(crate) use self::scripted::{Answer, Scripted, completed};
+#[cfg(unix)]
+pub(crate) use self::terminal::Terminal;
 pub(crate) use self::three::{THREE, write_three};
 
 /// The only key that the server of a [`TestEnv`] accepts.

@@ -123,6 +123,12 @@ impl Call {
         String::from_utf8(text).unwrap()
     }
 
+    /// Starts the program on a terminal.
+    #[cfg(unix)]
+    pub(crate) fn start_on_terminal(self) -> super::Terminal {
+        super::Terminal::start(self.command)
+    }
+
     fn spawn(mut self, read: bool) -> Running {
         self.command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = self.command.spawn().unwrap();

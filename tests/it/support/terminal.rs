@@ -14,7 +14,7 @@ use rustix::termios::{Winsize, tcsetwinsize};
 const MAX_WAIT: Duration = Duration::from_secs(60);
 
 /// A program on a terminal of 200 columns. It is killed when this is dropped.
-pub(super) struct Terminal {
+pub(crate) struct Terminal {
     keyboard: File,
     screen: Receiver<Vec<u8>>,
     /// Text since the last [`Terminal::wait_for`].
@@ -23,7 +23,7 @@ pub(super) struct Terminal {
 }
 
 impl Terminal {
-    pub(super) fn start(mut command: Command) -> Self {
+    pub(crate) fn start(mut command: Command) -> Self {
         let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
         grantpt(&master).unwrap();
         unlockpt(&master).unwrap();
@@ -51,13 +51,13 @@ impl Terminal {
         Self { keyboard, screen, text: String::new(), program }
     }
 
-    pub(super) fn type_in(&mut self, keys: &str) {
+    pub(crate) fn type_in(&mut self, keys: &str) {
         self.keyboard.write_all(keys.as_bytes()).unwrap();
     }
 
     /// Waits until a text is shown, and forgets everything up to its end.
     #[track_caller]
-    pub(super) fn wait_for(&mut self, expected: &str) {
+    pub(crate) fn wait_for(&mut self, expected: &str) {
         loop {
             if let Some(at) = self.text.find(expected) {
                 self.text.drain(..at + expected.len());

@@ -1,0 +1,224 @@
+//! Names and tags the images of found Dockerfiles. Pure.
+//!
+//! An image is named after its folder, or after the part of the Dockerfile's name that is its own. A
+//! version in the path begins the tag: `runtime/8.0/noble` is `runtime:8.0-noble`. If several images
+//! would have one name and tag, the one nearest to the root keeps it, and the others get the names of
+//! further folders in front: `api` of `services/api`, and `tools-api`.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::found::{DockerfileName, split};
+use crate::base::name::{Tag, image_name_of};
+
+/// Maximum length of a proposed name, which leaves room for a number behind it.
+const MAX_NAME_BYTES: usize = 200;
+
+/// Folders that say what is in them, and not for what. An image is not named after them.
+const PLAIN_FOLDERS: [&str; 5] = ["build", "container", "docker", "image", "src"];
+
+/// The name and the tag of an image.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct ProposedName {
+    pub(super) name: String,
+    /// `None` for `latest`.
+    pub(super) tag: Option<String>,
+}
+
+/// Parts of which the name of an image can be made.
+pub(super) struct NameParts {
+    /// Names of the folders, from the root's own to the nearest, and of the Dockerfile. Not empty.
+    parts: Vec<String>,
+    tag: Option<String>,
+}
+
+impl NameParts {
+    /// Returns the parts for a Dockerfile. `has_plain_sibling` says that its folder has a Dockerfile
+    /// without a name of its own: `Dockerfile.dev` beside it is then `api-dev`, and not `dev`.
+    pub(super) fn new(root: &str, path: &str, has_plain_sibling: bool) -> Self {
+        let (folder, file) = split(path);
+        let mut parts: Vec<String> = vec![root.to_owned()];
+        parts.extend(folder.split('/').filter(|part| *part != ".").map(str::to_owned));
+        while parts.len() > 1 && parts.last().is_some_and(|last| PLAIN_FOLDERS.contains(&&**last)) {
+            parts.pop();
+        }
+        match (DockerfileName::parse(file).and_then(|name| name.variant), parts.last_mut()) {
+            (Some(variant), Some(last)) if has_plain_sibling => {
+                last.push('-');
+                last.push_str(variant);
+            }
+            (variant, _) => parts.extend(variant.map(str::to_owned)),
+        }
+        let tag = take_tag(&mut parts);
+        let parts = parts.iter().map(|part| image_name_of(&in_kebab_case(part)));
+        let mut parts: Vec<String> = parts.filter(|part| !part.is_empty()).collect();
+        if parts.is_empty() {
+            parts.push("image".to_owned());
+        }
+        Self { parts, tag }
+    }
+
+    /// Returns the name of this many parts.
+    fn name(&self, count: usize) -> ProposedName {
+        let name = self.parts[self.parts.len().saturating_sub(count)..].join("-");
+        let name = image_name_of(name.get(..MAX_NAME_BYTES).unwrap_or(&name));
+        ProposedName { name, tag: self.tag.clone() }
+    }
+}
+
+/// Removes the first version after the root's own name, and everything behind it. Returns them as a
+/// tag, unless they are none.
+fn take_tag(parts: &mut Vec<String>) -> Option<String> {
+    let (at, start) = parts.iter().enumerate().skip(1).find_map(|(at, part)| {
+        let starts = part.match_indices(['_', '-']).map(|(at, _)| at + 1);
+        // A number without dots is one of several images of a kind, unless it is the whole name.
+        let is_version = |start: &usize| is_version(&part[*start..], *start == 0);
+        Some((at, std::iter::once(0).chain(starts).find(is_version)?))
+    })?;
+    let rest = std::iter::once(&parts[at][start..]).chain(parts[at + 1..].iter().map(|it| &**it));
+    let tag = rest.collect::<Vec<_>>().join("-");
+    tag.parse::<Tag>().ok()?;
+    parts[at].truncate(start.saturating_sub(1));
+    parts.truncate(at + 1);
+    Some(tag)
+}
+
+/// Returns true for `8.0`, `v1.2` and `3.20-slim`, and if `may_be_whole` for `17`.
+fn is_version(text: &str, may_be_whole: bool) -> bool {
+    let number = text.split(['-', '_']).next().unwrap_or_default();
+    let digits = number.strip_prefix('v').unwrap_or(number);
+    let is_number = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
+    digits.split('.').all(is_number) && (digits.contains('.') || may_be_whole && digits == text)
+}
+
+/// Writes `NodeBase` as `Node-Base`.
+fn in_kebab_case(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut previous = ' ';
+    for c in text.chars() {
+        if c.is_ascii_uppercase() && previous.is_ascii_lowercase() {
+            out.push('-');
+        }
+        out.push(c);
+        previous = c;
+    }
+    out
+}
+
+/// Returns a name for each image, all different. `is_free` says whether a name may be used by the
+/// image with an index at all.
+pub(super) fn choose(
+    images: &[NameParts],
+    is_free: &dyn Fn(usize, &ProposedName) -> bool,
+) -> Vec<ProposedName> {
+    let mut counts = vec![1; images.len()];
+    loop {
+        let longer = too_short(images, &counts, is_free);
+        if longer.is_empty() {
+            break;
+        }
+        for index in longer {
+            counts[index] += 1;
+        }
+    }
+    let mut used = BTreeSet::new();
+    let choose = |(index, image): (usize, &NameParts)| {
+        let mut name = image.name(counts[index]);
+        let (stem, mut number) = (name.name.clone(), 2);
+        while !is_free(index, &name) || used.contains(&name) {
+            name.name = format!("{stem}-{number}");
+            number += 1;
+        }
+        used.insert(name.clone());
+        name
+    };
+    images.iter().enumerate().map(choose).collect()
+}
+
+/// Returns the images whose names need one more part, and have one.
+fn too_short(
+    images: &[NameParts],
+    counts: &[usize],
+    is_free: &dyn Fn(usize, &ProposedName) -> bool,
+) -> Vec<usize> {
+    let mut owners: BTreeMap<ProposedName, Vec<usize>> = BTreeMap::new();
+    for (index, image) in images.iter().enumerate() {
+        owners.entry(image.name(counts[index])).or_default().push(index);
+    }
+    let mut longer: Vec<usize> = Vec::new();
+    for (name, mut owners) in owners {
+        owners.sort_by_key(|&owner| images[owner].parts.len());
+        let depth = |at: usize| owners.get(at).map(|&owner| images[owner].parts.len());
+        let keeps = depth(0) != depth(1) && is_free(owners[0], &name);
+        longer.extend(owners.iter().skip(usize::from(keeps)));
+    }
+    longer.retain(|&index| counts[index] < images[index].parts.len());
+    longer
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::found::join;
+    use super::*;
+
+    fn names(paths: &[&str]) -> Vec<String> {
+        let parts = paths.iter().map(|path| {
+            let plain = join(split(path).0, "Dockerfile");
+            NameParts::new("Shop", path, paths.contains(&&*plain))
+        });
+        let parts: Vec<NameParts> = parts.collect();
+        let chosen = choose(&parts, &|_, name| name.name != "taken").into_iter();
+        chosen
+            .map(|name| {
+                [Some(name.name), name.tag].into_iter().flatten().collect::<Vec<_>>().join(":")
+            })
+            .collect()
+    }
+
+    #[test]
+    fn images_are_named_after_folders() {
+        for (paths, expected) in [
+            (&["Dockerfile"][..], &["shop"][..]),
+            (&["My App/Dockerfile", "x/y/Containerfile"], &["my-app", "y"]),
+            (&["docker/api.Dockerfile", "Dockerfile.web"], &["api", "web"]),
+            (&["Dockerfile", "Dockerfile.dev"], &["shop", "shop-dev"]),
+            (&["a/Dockerfile", "a/Dockerfile.dev"], &["a", "a-dev"]),
+            (&["docker/Dockerfile", "docker/Dockerfile.dev"], &["shop", "shop-dev"]),
+            (&["x/src/docker/Dockerfile", "docker/api.Dockerfile"], &["x", "api"]),
+            (&["NodeBase/Dockerfile", "API/Dockerfile"], &["node-base", "api"]),
+            // The nearest one keeps the name.
+            (&["api/Dockerfile", "x/api/Dockerfile"], &["api", "x-api"]),
+            (&["x/api/Dockerfile", "y/api/Dockerfile"], &["x-api", "y-api"]),
+            (&["a/x/p/Dockerfile", "b/x/p/Dockerfile"], &["a-x-p", "b-x-p"]),
+            (&["shop/Dockerfile", "Dockerfile"], &["shop-shop", "shop"]),
+            (&["taken/Dockerfile"], &["shop-taken"]),
+            (&["taken/x/taken/Dockerfile"], &["x-taken"]),
+            // Names that are one in lower case, and a name without any letter of names.
+            (&["A/Dockerfile", "a/Dockerfile"], &["shop-a", "shop-a-2"]),
+            (&["図/Dockerfile", "x/図/Dockerfile"], &["shop", "x"]),
+        ] {
+            assert_eq!(names(paths), expected, "{paths:?}");
+        }
+        let deep = format!("{}/Dockerfile", "x".repeat(300));
+        assert_eq!(names(&[&deep])[0].len(), MAX_NAME_BYTES);
+    }
+
+    #[test]
+    fn versions_are_tags() {
+        for (path, expected) in [
+            ("src/runtime/8.0/noble/amd64/Dockerfile", "runtime:8.0-noble-amd64"),
+            ("17/Dockerfile", "shop:17"),
+            ("3.12/Dockerfile.dev", "shop:3.12-dev"),
+            ("d/r-ver_4.3.Dockerfile", "r-ver:4.3"),
+            ("Dockerfile.v1.2", "shop:v1.2"),
+            ("python-3.12-slim/Dockerfile", "python:3.12-slim"),
+            // Numbered images, a version of an interface, and what is no tag.
+            ("tasks/sort-01/Dockerfile", "sort-01"),
+            ("01-intro/Dockerfile", "01-intro"),
+            ("v2/api/Dockerfile", "api"),
+            ("7zip/Dockerfile", "7zip"),
+            ("3.12/a b/Dockerfile", "a-b"),
+        ] {
+            assert_eq!(names(&[path]), [expected], "{path}");
+        }
+    }
+}

@@ -1,0 +1,264 @@
+//! `imgplan init`: from an empty home and a fresh checkout to a plan in two commands.
+
+use insta::assert_snapshot;
+
+use crate::layouts::{self, Layout, edges, short};
+use crate::support::TestEnv;
+
+/// Targets and edges of a layout after `imgplan init`, in a folder with the name `work`.
+fn expected(name: &str, layout: &Layout) -> (Vec<String>, Vec<String>) {
+    let texts = |texts: &[&str]| texts.iter().map(|&text| text.to_owned()).collect();
+    let named = |name: fn(&str) -> Option<String>| {
+        layout.files.iter().filter_map(|(path, _)| name(path)).collect::<Vec<_>>()
+    };
+    let mut edges: Vec<String> = texts(layout.edges);
+    let mut targets = match name {
+        // Other Dockerfiles mean Docker Hub's `debian`.
+        "agents" => texts(&["agents-debian", "alpine", "slim", "work-debian"]),
+        // Its manifest gives them a tag.
+        "browsers" => {
+            edges = texts(&["hub -> base", "node-base -> base", "node-firefox -> node-base"]);
+            texts(&["base", "hub", "node-base", "node-firefox"])
+        }
+        "frameworks" => {
+            // Its manifest leaves one image out.
+            for version in ["8.0", "9.0"] {
+                let tag = format!("{version}-alpine3.20-arm64v8");
+                edges.push(format!("sdk:{tag} -> runtime:{tag}"));
+            }
+            let images = named(|path| {
+                let path = path.strip_prefix("src/")?.strip_suffix("/Dockerfile")?;
+                Some(path.replacen('/', ":", 1).replace('/', "-"))
+            });
+            assert_eq!(images.len(), 24);
+            images
+        }
+        // Its Dockerfiles mean names that its manifest makes up.
+        "job_files" => {
+            edges.clear();
+            texts(&["base", "etl", "old-etl", "report"])
+        }
+        "namesakes" => texts(&["base", "curl", "firefox-alpine", "htop", "tor", "wget"]),
+        "services" => {
+            named(|path| Some(path.strip_prefix("src/")?.strip_suffix("/Dockerfile")?.to_owned()))
+        }
+        "stacks" => named(|path| {
+            Some(path.strip_prefix("images/")?.strip_suffix("/Dockerfile")?.to_owned())
+        }),
+        "stages" => texts(&["work"]),
+        "tasks" => {
+            edges.clear();
+            texts(&["base", "find", "ready:20251101", "sort:20251101"])
+        }
+        "versions" => named(|path| {
+            let path = path.strip_prefix("dockerfiles/")?.strip_suffix(".Dockerfile")?;
+            Some(path.replace('_', ":"))
+        }),
+        _ => panic!("{name} has no expectation"),
+    };
+    targets.sort();
+    edges.sort();
+    (targets, edges)
+}
+
+/// Returns the targets that are planned, sorted.
+fn planned(env: &TestEnv) -> Vec<String> {
+    let changes = env.ok(["plan", "--json"]).events("planned_change");
+    let target = |event: &serde_json::Value| short(event["change"]["image"].as_str().unwrap());
+    let mut targets: Vec<String> = changes.iter().map(target).collect();
+    targets.sort();
+    targets
+}
+
+#[test]
+fn ten_layouts_are_planned_after_two_commands() {
+    for (name, layout) in layouts::all() {
+        let mut env = TestEnv::new();
+        env.unset("PRIME_API_KEY").unset("PRIME_API_BASE_URL");
+        for (path, text) in &layout.files {
+            env.write(path, text);
+        }
+        env.ok(["init", "--yes"]).says("Next: imgplan plan");
+        let (targets, expected_edges) = expected(name, &layout);
+        assert_eq!(planned(&env), targets, "{name}");
+        assert_eq!(edges(&env), expected_edges, "{name}");
+        env.run(["init", "--yes"]).code(1).says("imgplan.yaml exists, and is not overwritten");
+    }
+}
+
+/// Two images, and a Compose file.
+fn shop() -> TestEnv {
+    let env = TestEnv::new();
+    env.context("images/base", "FROM scratch\n");
+    env.context("services/api", "FROM base\nCOPY run.sh /\n").write("services/api/run.sh", "run\n");
+    env.write("compose.yaml", "services: {}\n");
+    env
+}
+
+#[test]
+fn the_proposal_is_shown_and_written() {
+    let env = shop();
+    assert_snapshot!(env.ok(["init", "--yes"]).shown(), @r"
+    exit 0
+    --- stdout
+    # yaml-language-server: $schema=imgplan.schema.json
+    # Proposed by `imgplan init`.
+    version: 1
+
+    images:
+      - name: base
+        context: images/base
+      - name: api
+        context: services/api
+    --- stderr
+    Found compose.yaml, which is not part of the proposal. To convert it: imgplan convert --from compose compose.yaml -o compose.imgplan.yaml
+    Wrote imgplan.yaml with 2 entries.
+    Next: imgplan plan
+    ");
+    env.ok(["validate"]);
+    assert_eq!(edges(&env), ["api -> base"]);
+    assert_eq!(env.server().requests(), [""; 0]);
+    assert!(!env.exists(".imgplan") && !env.exists("imgplan.lock"));
+}
+
+#[test]
+fn nothing_is_written_without_approval() {
+    let env = shop();
+    let declined = env.run(["init"]);
+    declined.code(4).says("  - name: api").says("Write imgplan.yaml? Only \"yes\" is accepted:");
+    declined.says("Nothing was written.").says("To write it without a terminal, use --yes.");
+    env.call(["init"]).stdin("y\n").run().code(4).says("Nothing was written.");
+    assert!(!env.exists("imgplan.yaml"));
+    let elsewhere = shop();
+    elsewhere.ok(["-C", "services", "init", "-y"]).says("Next: imgplan plan -C services");
+    assert!(elsewhere.exists("services/imgplan.yaml") && !elsewhere.exists("imgplan.yaml"));
+}
+
+#[cfg(unix)]
+#[test]
+fn a_person_answers_on_a_terminal() {
+    let env = shop();
+    for (keys, message) in [
+        ("no\r", "Nothing was written."),
+        ("\x04", "Nothing was written."),
+        ("yes\r", "Next: imgplan plan"),
+    ] {
+        assert!(!env.exists("imgplan.yaml"));
+        let mut terminal = env.call(["init"]).start_on_terminal();
+        terminal.wait_for("  - name: api\r\n");
+        terminal.wait_for("Write imgplan.yaml? Only \"yes\" is accepted: ");
+        terminal.type_in(keys);
+        terminal.wait_for(message);
+    }
+    env.ok(["validate"]);
+}
+
+#[test]
+fn a_manifest_is_never_overwritten() {
+    for name in ["imgplan.yaml", "imgplan.yml"] {
+        let env = shop();
+        env.write(name, "mine\n");
+        env.run(["init", "--yes"]).code(1).says(&format!("{name} exists, and is not overwritten"));
+        assert_eq!(env.read(name), "mine\n");
+    }
+}
+
+#[test]
+fn files_of_other_tools_are_named_with_their_commands() {
+    let env = TestEnv::new();
+    env.run(["init", "--yes"]).code(1).says("found no valid Dockerfile and no Harbor task");
+    env.write("docker-bake.json", "{}").write("ci/docker-bake.hcl", "").write("regsync.yml", "");
+    env.write("mirror/skopeo.yaml", "");
+    let output = env.run(["init", "--yes"]);
+    output.code(1);
+    for command in [
+        "imgplan convert --from bake docker-bake.json -o docker-bake.imgplan.yaml",
+        "docker buildx bake --print -f ci/docker-bake.hcl | imgplan convert --from bake - -o ci/",
+        "imgplan convert --from regsync regsync.yml -o regsync.imgplan.yaml",
+        "imgplan convert --from skopeo mirror/skopeo.yaml -o mirror/skopeo.imgplan.yaml",
+    ] {
+        output.says(command);
+    }
+    assert!(!env.exists("imgplan.yaml"));
+}
+
+/// Tasks of two folders that share names and an image to mirror.
+#[test]
+fn tasks_of_several_folders_get_names_of_their_own() {
+    let env = TestEnv::new();
+    for folder in ["easy", "hard"] {
+        env.write(&format!("{folder}/sort/task.toml"), "");
+        env.context(&format!("{folder}/sort/environment"), "FROM scratch\n");
+        let task = format!("{folder}/ready");
+        env.write(&format!("{task}/environment/.keep"), "");
+        env.write(&format!("{task}/task.toml"), "[environment]\ndocker_image = 'quay.io/a/b:1'\n");
+    }
+    env.context("tools/sort", "FROM scratch\n");
+    env.ok(["init", "--yes"]);
+    assert_eq!(planned(&env), ["easy-ready:1", "easy-sort", "hard-ready:1", "hard-sort", "sort"]);
+}
+
+/// Files that are no Dockerfiles, and one that needs the value of an argument.
+#[test]
+fn dockerfiles_that_no_plan_can_have_are_left_out() {
+    let env = TestEnv::new();
+    for name in ["a", "b", "c", "d"] {
+        env.context(&format!("s/{name}"), "FROM scratch\n");
+    }
+    env.context("s/broken", "FRM scratch\n").context("s/open", "ARG BASE\nFROM $BASE\n");
+    let output = env.ok(["init", "--yes"]);
+    output.says("note: left out s/broken/Dockerfile: unknown instruction `FRM`");
+    output.says("note: left out s/open/Dockerfile: `$BASE` is not an image name");
+    assert_eq!(planned(&env), ["a", "b", "c", "d"]);
+    assert!(env.read("imgplan.yaml").contains("exclude: [s/broken, s/open]"));
+}
+
+/// Names of folders that would be read as something else than names.
+#[cfg(unix)]
+#[test]
+fn hostile_names_stay_names() {
+    let env = TestEnv::new();
+    let names = [
+        "a\n  - source: evil",
+        "b: {c}",
+        "${HOME}",
+        "\u{1b}[2J##[error]",
+        "'\"\\",
+        "#x",
+        "::error::y",
+        "null",
+        "&a *b",
+    ];
+    for name in names {
+        env.context(name, "FROM scratch\n");
+        env.write(&format!("{name}/docker-compose.yml"), "");
+    }
+    env.write("name\u{1b}[1m\n::error::z.Dockerfile", "FROM scratch\n");
+    let output = env.ok(["init", "--yes"]);
+    for unsafe_text in ["\u{1b}", "\n::", "##[", "\n  - source"] {
+        output.never_says(unsafe_text);
+    }
+    assert_eq!(planned(&env).len(), names.len() + 1);
+}
+
+#[cfg(unix)]
+#[test]
+fn nothing_outside_of_the_folder_is_read() {
+    use std::os::unix::fs::symlink;
+    let env = TestEnv::new();
+    env.write(".git/HEAD", "").context("repo/app", "FROM scratch\n");
+    env.context("outside/base", "FROM secret\n").write("outside/task.toml", "secret");
+    symlink("../../outside", env.path("repo/app/out")).unwrap();
+    symlink("../../outside/base/Dockerfile", env.path("repo/app/base.Dockerfile")).unwrap();
+    symlink("../../outside/task.toml", env.path("repo/app/task.toml")).unwrap();
+    std::fs::create_dir(env.path("repo/app/environment")).unwrap();
+    let output = env.ok(["-C", "repo", "init", "--yes"]);
+    assert!(!output.all().contains("secret") && !output.all().contains("base"), "{output}");
+    let manifest = env.read("repo/imgplan.yaml");
+    assert!(manifest.ends_with("images:\n  - name: app\n    context: app\n"), "{manifest}");
+    // Nor is anything written there.
+    symlink("../outside/written", env.path("repo/imgplan.yml")).unwrap();
+    std::fs::remove_file(env.path("repo/imgplan.yaml")).unwrap();
+    env.run(["-C", "repo", "init", "--yes"]).code(1).says("imgplan.yml exists");
+    assert!(!env.exists("outside/written") && !env.exists("repo/imgplan.yaml"));
+}
