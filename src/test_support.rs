@@ -97,6 +97,7 @@ pub mod event {
 
 pub mod http {
     pub use crate::http::notice::Notice;
+    pub use crate::http::transport::install_tls_provider;
 }
 
 pub mod manifest {

@@ -46,6 +46,13 @@ impl From<reqwest::Error> for TransportError {
     }
 }
 
+/// Chooses the cryptography of TLS for all clients of the process. Without a choice, a client cannot be
+/// created.
+pub fn install_tls_provider() {
+    // Fails if it was chosen before.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+}
+
 /// The transport over the network.
 pub(crate) struct Network {
     remote: Client,
@@ -78,6 +85,7 @@ impl Network {
         if authorities.is_empty() && !pem.is_empty() {
             return Err(invalid("it has none"));
         }
+        install_tls_provider();
         let builder = || {
             // Without this header, a server may compress as it likes (RFC 9110, section 12.5.3).
             let identity = HeaderValue::from_static("identity");

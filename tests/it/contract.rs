@@ -10,6 +10,8 @@ use std::process::{Child, Command, Stdio};
 
 use imgplan::test_support::base::secret::ApiKey;
 use imgplan::test_support::server::{ApiVersion, DockerHub, ServerConfig};
+
+use crate::support::http_client;
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -264,7 +266,7 @@ async fn hold(facts: &str, config: ServerConfig, switches: &[&str]) {
 }
 
 async fn check(facts: &str, url: &str) {
-    let client = Client { http: reqwest::Client::new(), url: url.to_owned() };
+    let client = Client { http: http_client(), url: url.to_owned() };
     let mut build = None;
     for fact in facts.trim().split("\n\n") {
         let [source, request, response] = fact.lines().collect::<Vec<_>>()[..] else {

@@ -11,7 +11,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::server::{Service, archive, reason};
-use super::support::{TestEnv, wait_until};
+use super::support::{TestEnv, http_client, wait_until};
 
 const INITIATE: &str = "/images/build";
 
@@ -398,7 +398,7 @@ fn the_flags_of_serve_reach_the_server() {
 }
 
 async fn check_flags(url: &str) {
-    let http = reqwest::Client::new();
+    let http = http_client();
     let post = async |body: Value| {
         let answer = http.post(url).bearer_auth("key").json(&body).send().await.unwrap();
         serde_json::from_str::<Value>(&answer.text().await.unwrap()).unwrap()

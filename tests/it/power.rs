@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 
 use serde_json::{Value, json};
 
-use crate::support::{KEY, TestEnv, wait_until};
+use crate::support::{KEY, TestEnv, http_client, wait_until};
 
 /// The system calls that strace writes down.
 const CALLS: &str = "trace=write,writev,sendto,fsync,fdatasync,rename,renameat,renameat2,mkdirat";
@@ -85,7 +85,7 @@ impl Traced {
 
     /// Sends a request, and returns its response.
     async fn send(&self, method: &str, path: &str, body: Value) -> Value {
-        let http = reqwest::Client::builder().no_proxy().build().unwrap();
+        let http = http_client();
         let url = format!("{}/api/v1{path}", self.url);
         let request = http.request(method.parse().unwrap(), url).bearer_auth(KEY).json(&body);
         let response = request.send().await.unwrap();
@@ -116,7 +116,7 @@ async fn a_response_is_sent_after_all_that_it_shows_is_on_disk() {
     });
     let build = server.send("POST", "/images/build", body).await;
     let id = build["build_id"].as_str().unwrap().to_owned();
-    let upload = reqwest::Client::builder().no_proxy().build().unwrap();
+    let upload = http_client();
     let upload = upload.put(build["upload_url"].as_str().unwrap()).body(vec![0; 5000]);
     assert!(upload.send().await.unwrap().status().is_success());
     let path = format!("/images/build/{id}/start");

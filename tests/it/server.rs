@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use imgplan::test_support::base::limit::Class;
 use imgplan::test_support::base::secret::ApiKey;
+use imgplan::test_support::http::install_tls_provider;
 use imgplan::test_support::server::{
     ApiVersion, BulkShape, Server, ServerConfig, ServerError, start,
 };
@@ -12,7 +13,7 @@ use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
 #[cfg(unix)]
-use crate::support::{TestEnv, wait_until};
+use crate::support::{TestEnv, http_client, wait_until};
 
 /// A server and a client of it.
 pub(crate) struct Service {
@@ -24,7 +25,7 @@ pub(crate) struct Service {
 impl Service {
     pub(crate) async fn start(config: ServerConfig) -> Self {
         let server = start(config).await.unwrap();
-        Self { server, http: reqwest::Client::new(), token: "key" }
+        Self { server, http: http_client(), token: "key" }
     }
 
     async fn send(&self, method: Method, path: &str, body: Option<Value>) -> reqwest::Response {
@@ -556,6 +557,7 @@ async fn builds_wait_for_file_descriptors() {
     wait_until("the server listens", || env.exists("url") || server.has_ended());
     let url = env.read("url").trim().to_owned();
     // A connection for each request: idle ones would keep their places.
+    install_tls_provider();
     let http = reqwest::Client::builder().pool_max_idle_per_host(0).build().unwrap();
     let call = async |method: Method, path: String, body: Option<Value>| -> Value {
         let request = http.request(method, format!("{url}/api/v1{path}")).bearer_auth("key");

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::{DirectBuildah, free_port, layers, leftovers, programs, serve};
 use crate::mirrors_for_real::push;
-use crate::support::{KEY, PulledImage, Registry, Running, TestEnv, wait_until};
+use crate::support::{KEY, PulledImage, Registry, Running, TestEnv, http_client, wait_until};
 
 /// The images that are built, bases first, and the arguments with which `buildah bud` builds them.
 const BUILDS: [(&str, &str); 13] = [
@@ -98,7 +98,7 @@ fn logs(env: &TestEnv) -> BTreeMap<String, String> {
 fn images_of_builds(url: &str) -> BTreeMap<String, String> {
     let url = format!("{url}/api/v1/images/builds?limit=250");
     let listing = async {
-        let http = reqwest::Client::builder().no_proxy().build().unwrap();
+        let http = http_client();
         let response = http.get(url).bearer_auth(KEY).send().await.unwrap();
         serde_json::from_str::<Value>(&response.text().await.unwrap()).unwrap()
     };

@@ -62,7 +62,7 @@ impl Front {
         let address = listener.local_addr().unwrap().to_string();
         let shared = Arc::new(Shared {
             behind: behind.to_owned(),
-            client: reqwest::Client::builder().no_proxy().build().unwrap(),
+            client: super::http_client(),
             instead: Mutex::new(Box::new(|_| None)),
             afterwards: Mutex::new(Box::new(|_, answer| answer)),
             seen: Mutex::default(),

@@ -22,6 +22,7 @@ use std::time::{Duration, Instant};
 
 use imgplan::test_support::base::limit::Class;
 use imgplan::test_support::base::secret::ApiKey;
+use imgplan::test_support::http::install_tls_provider;
 use imgplan::test_support::server::{
     Capabilities, LoggedRequest, RequestCounts, Server, ServerBuild, ServerConfig,
 };
@@ -290,6 +291,12 @@ pub(crate) fn copy(from: &Path, to: &Path) {
     }
 }
 
+/// Returns a client for requests that imgplan does not send. It uses no proxy.
+pub(crate) fn http_client() -> reqwest::Client {
+    install_tls_provider();
+    reqwest::Client::builder().no_proxy().build().unwrap()
+}
+
 /// Waits until a condition holds. Panics with its description otherwise.
 #[track_caller]
 pub(crate) fn wait_until(condition: &str, mut holds: impl FnMut() -> bool) {
@@ -377,7 +384,7 @@ impl LocalServer {
         body: &serde_json::Value,
     ) -> serde_json::Value {
         let url = format!("{}/api/v1/{path}", self.url());
-        let http = reqwest::Client::builder().no_proxy().build().unwrap();
+        let http = http_client();
         let mut request = http.request(method.parse().unwrap(), url).bearer_auth(KEY);
         if !body.is_null() {
             request = request.header("content-type", "application/json").body(body.to_string());
