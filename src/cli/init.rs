@@ -230,7 +230,7 @@ fn read_dockerfile(
         plain.collect::<Vec<_>>().join("/")
     });
     let plain = plain.filter(|source| !source.is_empty());
-    let context = context_of(path, plain, &|path| paths.has(path));
+    let context = context_of(path, plain, &|folder, path| paths.has(folder, path));
     let mut dockerfile = FoundDockerfile { path: path.to_owned(), context, references: Vec::new() };
     for reference in reach.references {
         let image = reference.image.map_err(|error| {

@@ -82,14 +82,15 @@ fn entries(folder: &Path) -> io::Result<Vec<(String, FileType)>> {
 }
 
 impl FoundPaths {
-    /// Returns true if a path exists. In a folder that was not searched, every path does.
-    pub(super) fn has(&self, path: &str) -> bool {
-        let ends = path.match_indices('/').map(|(at, _)| at).chain([path.len()]);
-        for (folder, name) in ends.map(|end| split(&path[..end])) {
-            let Some(names) = self.names.get(folder) else { return true };
+    /// Returns true if a folder has a path. A folder that was not searched has every path.
+    pub(super) fn has(&self, folder: &str, path: &str) -> bool {
+        let mut folder = folder.to_owned();
+        for name in path.split('/') {
+            let Some(names) = self.names.get(&folder) else { return true };
             if names.binary_search_by(|known| known.as_str().cmp(name)).is_err() {
                 return false;
             }
+            folder = join(&folder, name);
         }
         true
     }
@@ -210,10 +211,10 @@ mod tests {
         assert_eq!(found.tasks, BTreeSet::from(["t".to_owned()]));
         assert_eq!(found.links, ["a/Dockerfile.out"]);
         for path in ["main.c", "a", "a/Dockerfile", "out/any", ".git/any/path", "v/up/x"] {
-            assert!(found.has(path), "{path}");
+            assert!(found.has(".", path), "{path}");
         }
         for path in ["main", "a/b", "b/a", "no/x/y"] {
-            assert!(!found.has(path), "{path}");
+            assert!(!found.has(".", path), "{path}");
         }
     }
 }

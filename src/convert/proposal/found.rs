@@ -121,17 +121,17 @@ pub(crate) fn join(folder: &str, path: &str) -> String {
 
 /// Returns the folder that a Dockerfile is most likely built from: the nearest one, from its own
 /// folder up to `.`, that contains most of the copied files. `sources` are their paths; the first
-/// ones decide.
+/// ones decide. `exists` says whether a folder has a path.
 pub(crate) fn context_of(
     path: &str,
     sources: impl Iterator<Item = String>,
-    exists: &dyn Fn(&str) -> bool,
+    exists: &dyn Fn(&str, &str) -> bool,
 ) -> String {
     let mut known = HashSet::new();
     let sources: Vec<String> =
         sources.filter(|source| known.insert(source.clone())).take(MAX_SOURCES).collect();
     let own = split(path).0;
-    let count = |folder: &str| sources.iter().filter(|it| exists(&join(folder, it))).count();
+    let count = |folder: &str| sources.iter().filter(|it| exists(folder, it)).count();
     let (mut best, mut most, mut folder) = (own, count(own), own);
     while folder != "." && most < sources.len() {
         folder = split(folder).0;
@@ -192,7 +192,7 @@ mod tests {
     #[test]
     fn the_context_has_the_files_that_are_copied() {
         let files = ["go.mod", "src/api/main.c", "src/pb", "src/api/run.sh", "src/web/run.sh"];
-        let exists = |path: &str| files.contains(&path);
+        let exists = |folder: &str, path: &str| files.contains(&&*join(folder, path));
         for (path, sources, expected) in [
             ("Dockerfile", &["go.mod"][..], "."),
             ("src/api/Dockerfile", &[], "src/api"),
@@ -209,7 +209,7 @@ mod tests {
         }
         // Equal sources count once, and the first ones decide.
         let lookups = Cell::new(0);
-        let count = |_: &str| lookups.replace(lookups.get() + 1) > usize::MAX;
+        let count = |_: &str, _: &str| lookups.replace(lookups.get() + 1) > usize::MAX;
         let sources = (0..20_000).map(|index| format!("f{}", index / 2));
         assert_eq!(context_of("a/b/c/Dockerfile", sources, &count), "a/b/c");
         assert_eq!(lookups.get(), 4 * MAX_SOURCES);
