@@ -72,9 +72,9 @@ pub(crate) fn entry_with_arg(root: &str, found: &FoundDockerfile, arg: &str) -> 
     let (context, dockerfile) = context_and_dockerfile(found);
     let fields = [("tag", tag), ("context", Some(context)), ("dockerfile", dockerfile)];
     let fields = fields.into_iter().filter_map(|(key, value)| Some((key, value?)));
-    let fields: String =
+    let fields: Vec<String> =
         fields.map(|(key, value)| format!("{key}: {}, ", scalar(&value))).collect();
-    format!("{{name: {}, {fields}args: {{{}: ...}}}}", scalar(&name), scalar(arg))
+    format!("{{name: {}, {}args: {{{}: ...}}}}", scalar(&name), fields.concat(), scalar(arg))
 }
 
 /// Returns an entry for each folder with Harbor tasks, and the names of the tasks that are built.
