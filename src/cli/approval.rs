@@ -85,11 +85,12 @@ fn prompt(ui: &mut Ui, owners: &str) -> Result<bool, Failure> {
         declined: "Nothing was changed.",
         without_terminal: "To apply without a terminal, use --auto-approve.",
         flag: "--auto-approve",
+        accepts_y: false,
     };
     is_confirmed(ui, &question)
 }
 
-/// A question to which only `yes` is a confirmation.
+/// A question to which `yes` is the confirmation.
 pub(super) struct Question<'a> {
     pub(super) text: &'a str,
     /// Message after any other answer.
@@ -98,20 +99,23 @@ pub(super) struct Question<'a> {
     pub(super) without_terminal: &'a str,
     /// Flag that confirms.
     pub(super) flag: &'a str,
+    /// True if `y` confirms as well, because nothing is lost.
+    pub(super) accepts_y: bool,
 }
 
-/// Asks a question, and returns true if the answer is `yes`.
+/// Asks a question, and returns true if it is confirmed.
 ///
 /// # Errors
 ///
 /// Fails if the answer cannot be read.
 pub(super) fn is_confirmed(ui: &mut Ui, question: &Question<'_>) -> Result<bool, Failure> {
-    let text = format!("{} Only \"yes\" is accepted:", question.text);
+    let accepted = if question.accepts_y { "[y/N]" } else { "Only \"yes\" is accepted:" };
+    let text = format!("{} {accepted}", question.text);
     let answer = ui.prompt(&text).map_err(|error| {
         let help = format!("use {}", question.flag);
         Failure::with_help(format!("cannot read the answer: {error}"), help)
     })?;
-    let is_confirmed = answer.trim() == "yes";
+    let is_confirmed = answer.trim() == "yes" || question.accepts_y && answer.trim() == "y";
     if !is_confirmed {
         ui.message(question.declined)?;
         if answer.is_empty() && ui.shows_hints() {

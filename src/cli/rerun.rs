@@ -78,7 +78,7 @@ impl CommandLine {
     fn apply(settings: &Settings) -> Self {
         let mut command = Self("imgplan apply".to_owned());
         command.flags("-C", settings.chdir.iter().map(|dir| dir.display()));
-        let Invocation { files, vars, sets, allowed } = &settings.manifest;
+        let Invocation { files, text: _, vars, sets, allowed } = &settings.manifest;
         let is_default = files.len() <= 1 && settings.manifest.first() == Path::new("imgplan.yaml");
         if !is_default {
             command.flags("-f", files.iter().map(|file| file.display()));

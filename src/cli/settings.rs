@@ -41,6 +41,7 @@ impl Settings {
         Self {
             manifest: Invocation {
                 files: file.files,
+                text: None,
                 // The API key must not reach a manifest, from which it could reach an image.
                 vars: vars.filter(|var| !var.is_secret()).collect(),
                 sets: sets.into_iter().flat_map(|lines| lines.0).collect(),

@@ -114,18 +114,28 @@ impl Draft {
         self.bytes > InputKind::Manifest.max_bytes()
     }
 
+    /// Adds an image. Fails with the reason if the manifest is full.
+    pub(super) fn push(&mut self, image: DraftImage) -> Result<(), &'static str> {
+        self.bytes += image.bytes();
+        if self.is_full() {
+            return Err(FULL);
+        }
+        self.images.push(image);
+        Ok(())
+    }
+
     /// Adds an image with its `name:tag`, unless the same image is there already. Fails with the
     /// reason if another image has this `name:tag`, or if the manifest is full.
     pub(super) fn add(&mut self, key: &str, mut image: DraftImage) -> Result<(), String> {
+        let Some(&index) = self.by_key.get(key) else {
+            self.push(image)?;
+            self.by_key.insert(key.to_owned(), self.images.len() - 1);
+            return Ok(());
+        };
         self.bytes += image.bytes();
         if self.is_full() {
             return Err(FULL.to_owned());
         }
-        let Some(&index) = self.by_key.get(key) else {
-            self.by_key.insert(key.to_owned(), self.images.len());
-            self.images.push(image);
-            return Ok(());
-        };
         let known = &mut self.images[index];
         if known.content() != image.content() {
             return Err(format!("another image is {key} too"));

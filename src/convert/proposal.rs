@@ -1,51 +1,80 @@
 //! Proposes a manifest for the Dockerfiles and Harbor tasks of a folder: one entry for each image, or
 //! one with `discover` for many of one shape. Pure: the caller reads the files.
 
-mod discovery;
+pub(crate) mod discovery;
 pub(crate) mod found;
 mod naming;
 mod references;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use self::discovery::FindPaths;
 use self::found::{FoundDockerfile, FoundFiles, split};
 use self::naming::{NameParts, ProposedName};
 use super::draft::{Discovery, Draft, DraftImage, DraftOrigin};
+use super::yaml::scalar;
 use crate::base::name::{Tag, image_name_of};
+
+/// A manifest with the targets that it is meant to have.
+#[derive(Debug)]
+pub(crate) struct Proposal {
+    pub(crate) draft: Draft,
+    /// Paths of Dockerfiles by the `name:tag` of their images, without those of Harbor tasks.
+    pub(crate) targets: BTreeMap<String, String>,
+}
 
 /// Proposes a manifest.
 ///
 /// # Errors
 ///
 /// Fails with the reason if it would be larger than a manifest may be.
-pub(crate) fn propose(found: &FoundFiles) -> Result<Draft, String> {
+pub(crate) fn propose(found: &FoundFiles, find: FindPaths<'_>) -> Result<Proposal, String> {
     let (tasks, task_names) = tasks(&found.tasks);
     let names = names(found, &task_names);
     let groups = groups(&found.dockerfiles);
     let mut images = Vec::new();
     let mut alone: BTreeSet<usize> = (0..names.len()).collect();
-    for (origin, members) in discovery::discovered(found, &names) {
+    for (origin, members) in discovery::discovered(&found.dockerfiles, &names, find) {
         alone.retain(|index| members.binary_search(index).is_err());
         images.push((members[0], DraftImage::new(origin)));
     }
     images.extend(alone.into_iter().map(|index| {
         let ProposedName { name, tag } = names[index].clone();
-        let image = DraftImage::new(origin(&found.dockerfiles[index]));
+        let (path, dockerfile) = context_and_dockerfile(&found.dockerfiles[index]);
+        let image = DraftImage::new(DraftOrigin::Context { path, dockerfile });
         (index, DraftImage { name: Some(name), tag, ..image })
     }));
     images.sort_by_key(|(index, _)| *index);
     let mut draft = Draft::default();
     let namespaces = references::own_namespaces(&found.dockerfiles, &names);
     draft.published_as = namespaces.iter().map(|it| format!("{it}/{{name}}")).collect();
+    let too_large =
+        "the proposal is larger than a manifest may be (64 MiB); run init in a subfolder";
     for (index, mut image) in images {
         let first = found.dockerfiles[index].path.split_once('/').map(|(first, _)| first);
         image.groups.extend(first.filter(|it| groups.contains(it)).map(str::to_owned));
-        draft.add(&format!("image {index}"), image)?;
+        draft.push(image).map_err(|_| too_large)?;
     }
-    for (index, image) in tasks.into_iter().enumerate() {
-        draft.add(&format!("tasks {index}"), image)?;
+    for image in tasks {
+        draft.push(image).map_err(|_| too_large)?;
     }
-    Ok(draft)
+    let key = |ProposedName { name, tag }: &ProposedName| {
+        format!("{name}:{}", tag.as_deref().unwrap_or("latest"))
+    };
+    let paths = found.dockerfiles.iter().map(|found| found.path.clone());
+    Ok(Proposal { draft, targets: names.iter().map(key).zip(paths).collect() })
+}
+
+/// Returns the entry, in one line, for a Dockerfile that needs the value of an argument. `root` is the
+/// name of the folder.
+pub(crate) fn entry_with_arg(root: &str, found: &FoundDockerfile, arg: &str) -> String {
+    let ProposedName { name, tag } = NameParts::new(root, &found.path).name(1);
+    let (context, dockerfile) = context_and_dockerfile(found);
+    let fields = [("tag", tag), ("context", Some(context)), ("dockerfile", dockerfile)];
+    let fields = fields.into_iter().filter_map(|(key, value)| Some((key, value?)));
+    let fields: Vec<String> =
+        fields.map(|(key, value)| format!("{key}: {}, ", scalar(&value))).collect();
+    format!("{{name: {}, {}args: {{{}: ...}}}}", scalar(&name), fields.concat(), scalar(arg))
 }
 
 /// Returns an entry for each folder with Harbor tasks, and the names of the tasks that are built.
@@ -79,12 +108,7 @@ fn names(found: &FoundFiles, tasks: &BTreeSet<String>) -> Vec<ProposedName> {
             official.entry(name).or_default().insert(index);
         }
     }
-    let files = || found.dockerfiles.iter().map(|found| split(&found.path));
-    let plain = files().filter(|(_, file)| matches!(*file, "Dockerfile" | "Containerfile"));
-    let plain: BTreeSet<&str> = plain.map(|(folder, _)| folder).collect();
-    let parts = found.dockerfiles.iter().map(|FoundDockerfile { path, .. }| {
-        NameParts::new(&found.root, path, plain.contains(split(path).0))
-    });
+    let parts = found.dockerfiles.iter().map(|file| NameParts::new(&found.root, &file.path));
     let is_free = |index: usize, ProposedName { name, .. }: &ProposedName| {
         let users = official.get(name);
         !tasks.contains(name) && users.is_none_or(|users| users.iter().all(|&user| user == index))
@@ -103,12 +127,14 @@ fn groups(dockerfiles: &[FoundDockerfile]) -> BTreeSet<&str> {
     counts.into_iter().filter(|(name, count)| *count > 1 && is_group(name)).map(|it| it.0).collect()
 }
 
-/// Returns the origin of an image that has an entry of its own.
-fn origin(FoundDockerfile { path, context, .. }: &FoundDockerfile) -> DraftOrigin {
+/// Returns the context of an image that has an entry of its own, and the path of its Dockerfile unless
+/// that is the default.
+fn context_and_dockerfile(
+    FoundDockerfile { path, context, .. }: &FoundDockerfile,
+) -> (String, Option<String>) {
     let inside = path.strip_prefix(&**context).and_then(|rest| rest.strip_prefix('/'));
     let dockerfile = inside.unwrap_or(path);
-    let dockerfile = Some(dockerfile.to_owned()).filter(|file| file != "Dockerfile");
-    DraftOrigin::Context { path: context.clone(), dockerfile }
+    (context.clone(), Some(dockerfile.to_owned()).filter(|file| file != "Dockerfile"))
 }
 
 #[cfg(test)]
@@ -119,7 +145,7 @@ mod tests {
     /// Path, context and references of a Dockerfile.
     type Row<'a> = (&'a str, &'a str, &'a [&'a str]);
 
-    fn found(rows: &[Row<'_>], irregular: &[&str], tasks: &[&str]) -> FoundFiles {
+    fn found(rows: &[Row<'_>], tasks: &[&str]) -> FoundFiles {
         let dockerfile = |(path, context, references): &Row<'_>| FoundDockerfile {
             path: (*path).to_owned(),
             context: (*context).to_owned(),
@@ -128,16 +154,29 @@ mod tests {
         FoundFiles {
             root: "Shop".to_owned(),
             dockerfiles: rows.iter().map(dockerfile).collect(),
-            left_out: vec!["s/broken/Dockerfile".to_owned()],
             tasks: tasks.iter().map(|&text| text.to_owned()).collect(),
-            irregular: irregular.iter().map(|&text| text.to_owned()).collect(),
         }
     }
 
-    /// Returns the proposal as YAML, without its first lines.
-    fn proposed(found: &FoundFiles) -> String {
-        let text = yaml::write(&propose(found).unwrap(), "");
+    /// Returns the proposal as YAML, without its first lines. Patterns also find the others.
+    fn proposed_beside(found: &FoundFiles, others: &[&str]) -> String {
+        let find = |pattern: &str, dockerfile: Option<&str>| {
+            let (folder, suffix) = pattern.split_once('*').unwrap();
+            let paths = found.dockerfiles.iter().map(|found| &*found.path);
+            let paths = paths.chain(others.iter().copied()).filter_map(|path| match dockerfile {
+                Some(file) => path.strip_suffix(file)?.strip_suffix('/'),
+                None => Some(path).filter(|path| path.ends_with(suffix)),
+            });
+            let has_pattern =
+                |path: &&str| path.strip_prefix(folder).is_some_and(|rest| !rest.contains('/'));
+            Some(paths.filter(has_pattern).map(str::to_owned).collect())
+        };
+        let text = yaml::write(&propose(found, &find).unwrap().draft, "");
         text.split_once("version: 1\n\n").unwrap().1.to_owned()
+    }
+
+    fn proposed(found: &FoundFiles) -> String {
+        proposed_beside(found, &[])
     }
 
     #[test]
@@ -151,7 +190,7 @@ mod tests {
             ("services/web.Dockerfile", "services", &["alpine"]),
             ("x/alpine/Dockerfile", "x/alpine", &["x-alpine"]),
         ];
-        insta::assert_snapshot!(proposed(&found(rows, &[], &[])), @r#"
+        insta::assert_snapshot!(proposed(&found(rows, &[])), @r#"
         defaults:
           published_as: ["quay.io/acme/{name}"]
 
@@ -180,7 +219,7 @@ mod tests {
           - name: x-alpine
             context: x/alpine
         "#);
-        assert_eq!(propose(&found(&[], &[], &[])).unwrap().len(), 0);
+        assert_eq!(propose(&found(&[], &[]), &|_, _| None).unwrap().draft.len(), 0);
     }
 
     #[test]
@@ -191,45 +230,43 @@ mod tests {
             ("s/c/Dockerfile", "s/c", &[]),
             ("s/d/Dockerfile", "s/d", &[]),
         ];
-        insta::assert_snapshot!(proposed(&found(own, &[], &[])), @r#"
+        insta::assert_snapshot!(proposed_beside(&found(own, &[]), &["s/broken/Dockerfile"]), @r#"
         images:
           - discover:
               glob: "s/*"
               exclude: [s/broken]
             groups: [s]
         "#);
-        assert!(!proposed(&found(own, &["s"], &[])).contains("discover"));
-        assert!(!proposed(&found(&own[1..], &[], &[])).contains("discover"));
+        assert!(!proposed_beside(&found(own, &[]), &["s/{x}/Dockerfile"]).contains("discover"));
+        assert!(!proposed(&found(&own[1..], &[])).contains("discover"));
         // Three others in the same place: another context, another name, and a version.
         let others: &[Row<'_>] = &[
             ("a/Dockerfile", "a", &[]),
             ("s/e/Dockerfile", ".", &[]),
-            ("s/7/Dockerfile", "s/7", &[]),
+            ("s/7.0/Dockerfile", "s/7.0", &[]),
         ];
         let mut mixed = [own, &[("s/f/Dockerfile", "s/f", &[])], others].concat();
         mixed.sort_unstable();
-        insta::assert_snapshot!(proposed(&found(&mixed, &[], &[])), @r#"
+        insta::assert_snapshot!(proposed(&found(&mixed, &[])), @r#"
         images:
           - name: a
             context: a
           - name: s
-            tag: "7"
-            context: s/7
+            tag: "7.0"
+            context: s/7.0
             groups: [s]
           - name: s-a
             context: s/a
             groups: [s]
           - discover:
               glob: "s/*"
-              exclude: [s/7, s/a, s/e, s/broken]
+              exclude: [s/7.0, s/a, s/e]
             groups: [s]
           - name: e
             context: "."
             dockerfile: s/e/Dockerfile
             groups: [s]
         "#);
-        let strange = [own, &[("s/{x}/Dockerfile", ".", &[])]].concat();
-        assert!(!proposed(&found(&strange, &[], &[])).contains("discover"));
     }
 
     #[test]
@@ -244,7 +281,7 @@ mod tests {
             ("y.Dockerfile", ".", &[]),
             ("z.Dockerfile", ".", &[]),
         ];
-        insta::assert_snapshot!(proposed(&found(rows, &[], &[])), @r#"
+        insta::assert_snapshot!(proposed(&found(rows, &[])), @r#"
         images:
           - discover:
               glob: "s/*"
@@ -259,14 +296,14 @@ mod tests {
     #[test]
     fn tasks_are_discovered() {
         let rows: &[Row<'_>] = &[("tools/sort/Dockerfile", "tools/sort", &[])];
-        insta::assert_snapshot!(proposed(&found(rows, &[], &["tasks/find", "tasks/sort"])), @r#"
+        insta::assert_snapshot!(proposed(&found(rows, &["tasks/find", "tasks/sort"])), @r#"
         images:
           - name: tools-sort
             context: tools/sort
           - discover:
               harbor: tasks
         "#);
-        insta::assert_snapshot!(proposed(&found(&[], &[], &["a/b/sort", "sort"])), @r#"
+        insta::assert_snapshot!(proposed(&found(&[], &["a/b/sort", "sort"])), @r#"
         images:
           - discover:
               harbor: "."

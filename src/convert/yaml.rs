@@ -106,7 +106,7 @@ fn sequence<T: AsRef<str>>(items: impl IntoIterator<Item = T>) -> String {
 
 /// Returns a literal text as a YAML string, in quotes unless every reader takes it for a string. A
 /// dollar sign is doubled, so that the manifest takes it for none of its variables.
-fn scalar(text: &str) -> String {
+pub(super) fn scalar(text: &str) -> String {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "_-./".contains(c);
     let is_reserved = RESERVED_WORDS.contains(&&*text.to_ascii_lowercase());
     if text.starts_with(|c: char| c.is_ascii_alphabetic())

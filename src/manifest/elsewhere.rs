@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::header::root_of;
 
 /// Names that a manifest may have.
-const NAMES: [&str; 2] = ["imgplan.yaml", "imgplan.yml"];
+pub(crate) const NAMES: [&str; 2] = ["imgplan.yaml", "imgplan.yml"];
 
 /// Returns the path of the manifest in the working directory, if there is one, or anything else with
 /// its name.
@@ -37,7 +37,7 @@ pub(crate) fn help_for_missing(path: &Path) -> String {
 }
 
 /// Returns the nearest parent folder with a manifest, as `..` or `../..`, and the manifest's name.
-fn in_parent(dir: &Path) -> Option<(PathBuf, &'static str)> {
+pub(crate) fn in_parent(dir: &Path) -> Option<(PathBuf, &'static str)> {
     let real = dir.canonicalize().ok()?;
     let parents = real.ancestors().enumerate().skip(1);
     parents.take_while(|(_, parent)| parent.parent().is_some()).find_map(|(up, parent)| {

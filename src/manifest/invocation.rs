@@ -15,6 +15,8 @@ use crate::base::reach::Reach;
 pub struct Invocation {
     /// The files; `-` is standard input. The first file is read as if it included the others.
     pub files: Vec<PathBuf>,
+    /// Text of the first file, which is then not read; `None` for a file on disk.
+    pub text: Option<String>,
     /// Variables of `--var`, which override all others. The last one of a name counts.
     pub vars: Vec<Variable>,
     /// Overrides of `--set`, in order.

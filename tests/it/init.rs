@@ -82,7 +82,7 @@ fn ten_layouts_are_planned_after_two_commands() {
         let (targets, expected_edges) = expected(name, &layout);
         assert_eq!(planned(&env), targets, "{name}");
         assert_eq!(edges(&env), expected_edges, "{name}");
-        env.run(["init", "--yes"]).code(1).says("imgplan.yaml exists, and is not overwritten");
+        env.run(["init", "--yes"]).code(1).says("imgplan.yaml already exists");
     }
 }
 
@@ -111,7 +111,7 @@ fn the_proposal_is_shown_and_written() {
       - name: api
         context: services/api
     --- stderr
-    Found compose.yaml, which is not part of the proposal. To convert it: imgplan convert --from compose compose.yaml -o compose.imgplan.yaml
+    Found compose.yaml, which may declare the same images: use it or the proposal. To convert it: imgplan convert --from compose compose.yaml -o compose.imgplan.yaml
     Wrote imgplan.yaml with 2 entries.
     Next: imgplan plan
     ");
@@ -125,10 +125,11 @@ fn the_proposal_is_shown_and_written() {
 fn nothing_is_written_without_approval() {
     let env = shop();
     let declined = env.run(["init"]);
-    declined.code(4).says("  - name: api").says("Write imgplan.yaml? Only \"yes\" is accepted:");
+    declined.code(4).says("  - name: api").says("Write imgplan.yaml? [y/N]");
     declined.says("Nothing was written.").says("To write it without a terminal, use --yes.");
-    env.call(["init"]).stdin("y\n").run().code(4).says("Nothing was written.");
+    env.call(["init"]).stdin("Y es\n").run().code(4).says("Nothing was written.");
     assert!(!env.exists("imgplan.yaml"));
+    env.call(["init"]).stdin("y\n").run().code(0).says("Wrote imgplan.yaml");
     let elsewhere = shop();
     elsewhere.ok(["-C", "services", "init", "-y"]).says("Next: imgplan plan -C services");
     assert!(elsewhere.exists("services/imgplan.yaml") && !elsewhere.exists("imgplan.yaml"));
@@ -146,7 +147,7 @@ fn a_person_answers_on_a_terminal() {
         assert!(!env.exists("imgplan.yaml"));
         let mut terminal = env.call(["init"]).start_on_terminal();
         terminal.wait_for("  - name: api\r\n");
-        terminal.wait_for("Write imgplan.yaml? Only \"yes\" is accepted: ");
+        terminal.wait_for("Write imgplan.yaml? [y/N] ");
         terminal.type_in(keys);
         terminal.wait_for(message);
     }
@@ -158,7 +159,7 @@ fn a_manifest_is_never_overwritten() {
     for name in ["imgplan.yaml", "imgplan.yml"] {
         let env = shop();
         env.write(name, "mine\n");
-        env.run(["init", "--yes"]).code(1).says(&format!("{name} exists, and is not overwritten"));
+        env.run(["init", "--yes"]).code(1).says(&format!("{name} already exists"));
         assert_eq!(env.read(name), "mine\n");
     }
 }
@@ -166,14 +167,15 @@ fn a_manifest_is_never_overwritten() {
 #[test]
 fn files_of_other_tools_are_named_with_their_commands() {
     let env = TestEnv::new();
-    env.run(["init", "--yes"]).code(1).says("found no valid Dockerfile and no Harbor task");
+    env.run(["init", "--yes"]).code(1).says("found no Dockerfile and no Harbor task");
     env.write("docker-bake.json", "{}").write("ci/docker-bake.hcl", "").write("regsync.yml", "");
-    env.write("mirror/skopeo.yaml", "");
+    env.write("mirror/skopeo.yaml", "").write("-x/compose.dev.yaml", "");
     let output = env.run(["init", "--yes"]);
     output.code(1);
     for command in [
         "imgplan convert --from bake docker-bake.json -o docker-bake.imgplan.yaml",
         "docker buildx bake --print -f ci/docker-bake.hcl | imgplan convert --from bake - -o ci/",
+        "imgplan convert --from compose ./-x/compose.dev.yaml -o ./-x/compose.dev.imgplan.yaml",
         "imgplan convert --from regsync regsync.yml -o regsync.imgplan.yaml",
         "imgplan convert --from skopeo mirror/skopeo.yaml -o mirror/skopeo.imgplan.yaml",
     ] {
@@ -209,8 +211,85 @@ fn dockerfiles_that_no_plan_can_have_are_left_out() {
     let output = env.ok(["init", "--yes"]);
     output.says("note: left out s/broken/Dockerfile: unknown instruction `FRM`");
     output.says("note: left out s/open/Dockerfile: `$BASE` is not an image name");
+    output.says("`- {name: open, context: s/open, args: {BASE: ...}}`");
     assert_eq!(planned(&env), ["a", "b", "c", "d"]);
     assert!(env.read("imgplan.yaml").contains("exclude: [s/broken, s/open]"));
+    env.run(["-C", "s/open", "init", "--yes"])
+        .code(1)
+        .says("a parent folder has a manifest: ../..");
+    let none = TestEnv::new();
+    none.context("a", "FRM scratch\n").context("b", "ARG X\nFROM $X\n");
+    none.run(["init", "--yes"]).code(1).says("none of the 2 Dockerfiles can be proposed");
+    assert!(!none.exists("imgplan.yaml"));
+}
+
+/// Paths that a pattern finds, and that are no images.
+#[cfg(unix)]
+#[test]
+fn patterns_exclude_what_is_no_image() {
+    use std::os::unix::fs::symlink;
+    let env = TestEnv::new();
+    for name in ["a", "b", "c", "d", "node_modules", "vendor"] {
+        env.context(&format!("s/{name}"), "FROM scratch\n");
+        env.write(&format!("f/{name}-x.Dockerfile"), "FROM scratch\n");
+    }
+    env.context("s/own/sub", "FROM scratch\n").write("s/own/imgplan.yaml", "mine\n");
+    env.context("s/own", "FROM scratch\n");
+    env.write("s/a/AGENTS.md", "");
+    symlink("AGENTS.md", env.path("s/a/CLAUDE.md")).unwrap();
+    symlink("a", env.path("s/link")).unwrap();
+    symlink("a-x.Dockerfile", env.path("f/x.Dockerfile")).unwrap();
+    env.write("s/pipe/.keep", "");
+    let pipe = env.path("s/pipe/Dockerfile");
+    assert!(std::process::Command::new("mkfifo").arg(pipe).status().unwrap().success());
+    let output = env.ok(["init", "--yes"]);
+    output.says("note: left out f/x.Dockerfile: it is a link");
+    output.says("1 folder left out, with a manifest of its own: s/own/imgplan.yaml");
+    output.says("2 folders left out as build output or foreign code: s/node_modules, s/vendor");
+    let manifest = env.read("imgplan.yaml");
+    for exclude in ["[s/link, s/node_modules, s/own, s/pipe, s/vendor]", "[f/x.Dockerfile]"] {
+        assert!(manifest.contains(exclude), "{manifest}");
+    }
+}
+
+#[test]
+fn an_invalid_proposal_is_not_written() {
+    let env = TestEnv::new();
+    env.context("a", "FROM b\n").context("b", "FROM a\n");
+    let output = env.run(["init", "--yes"]);
+    output.code(1).says("1 problem in the proposal, which was not written");
+    assert!(!env.exists("imgplan.yaml"));
+}
+
+#[cfg(unix)]
+#[test]
+fn a_folder_for_no_manifest_is_refused_first() {
+    use std::os::unix::fs::PermissionsExt;
+    let env = shop();
+    std::fs::set_permissions(env.path("."), PermissionsExt::from_mode(0o555)).unwrap();
+    // Root may write everywhere.
+    if std::fs::write(env.path("test"), "").is_err() {
+        let output = env.run(["init", "--yes"]);
+        output.code(1).says("cannot create imgplan.yaml").never_says("name: api");
+    }
+    std::fs::set_permissions(env.path("."), PermissionsExt::from_mode(0o755)).unwrap();
+}
+
+#[test]
+fn a_manifest_in_the_context_is_noted() {
+    let env = TestEnv::new();
+    env.context(".", "FROM scratch\nCOPY . /app\n");
+    let note = "add `imgplan.yaml` to .dockerignore";
+    env.run(["init"]).code(4).says(note);
+    env.write(".dockerignore", "*.yaml\n");
+    env.ok(["init", "--yes"]).never_says(note);
+}
+
+#[test]
+fn tasks_without_an_image_are_no_tasks() {
+    let env = TestEnv::new();
+    env.write("t/a/task.toml", "").write("t/a/environment/.keep", "");
+    env.run(["init", "--yes"]).code(1).says("found no Dockerfile and no Harbor task");
 }
 
 /// Names of folders that would be read as something else than names.
@@ -253,12 +332,12 @@ fn nothing_outside_of_the_folder_is_read() {
     symlink("../../outside/task.toml", env.path("repo/app/task.toml")).unwrap();
     std::fs::create_dir(env.path("repo/app/environment")).unwrap();
     let output = env.ok(["-C", "repo", "init", "--yes"]);
-    assert!(!output.all().contains("secret") && !output.all().contains("base"), "{output}");
+    output.never_says("secret").says("left out app/base.Dockerfile: it is a link");
     let manifest = env.read("repo/imgplan.yaml");
     assert!(manifest.ends_with("images:\n  - name: app\n    context: app\n"), "{manifest}");
     // Nor is anything written there.
     symlink("../outside/written", env.path("repo/imgplan.yml")).unwrap();
     std::fs::remove_file(env.path("repo/imgplan.yaml")).unwrap();
-    env.run(["-C", "repo", "init", "--yes"]).code(1).says("imgplan.yml exists");
+    env.run(["-C", "repo", "init", "--yes"]).code(1).says("imgplan.yml already exists");
     assert!(!env.exists("outside/written") && !env.exists("repo/imgplan.yaml"));
 }

@@ -1,6 +1,6 @@
 //! Files that `imgplan init` looks for: their names, and the context of a Dockerfile. Pure.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
 /// A file that has a meaning by its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -12,9 +12,9 @@ pub(crate) enum KnownFile {
     Foreign(&'static str),
 }
 
-/// Ends of the names of files beside Dockerfiles that are none themselves: ignore files, templates,
-/// and copies that editors and patches leave.
-const NO_DOCKERFILES: [&str; 13] = [
+/// Suffixes of files that are not Dockerfiles although they begin with `Dockerfile.`: ignore files,
+/// templates, and copies that editors and patches leave.
+const NON_DOCKERFILE_EXTENSIONS: [&str; 13] = [
     "dockerignore",
     "in",
     "j2",
@@ -30,8 +30,11 @@ const NO_DOCKERFILES: [&str; 13] = [
     "rej",
 ];
 
-/// Ends of the names of Dockerfiles with a name of their own.
-const DOCKERFILE_ENDS: [&str; 2] = [".Dockerfile", ".dockerfile"];
+/// Suffixes of Dockerfiles that are named after their image.
+const DOCKERFILE_SUFFIXES: [&str; 3] = [".Dockerfile", ".dockerfile", ".Containerfile"];
+
+/// Maximum number of copied paths that decide the context of a Dockerfile.
+const MAX_SOURCES: usize = 64;
 
 /// Returns the meaning of a file name, if it has one.
 pub(crate) fn known_file(name: &str) -> Option<KnownFile> {
@@ -39,39 +42,49 @@ pub(crate) fn known_file(name: &str) -> Option<KnownFile> {
     Some(match (name, yaml) {
         ("task.toml", _) => KnownFile::HarborTask,
         ("docker-bake.json" | "docker-bake.hcl", _) => KnownFile::Foreign("bake"),
-        (_, Some("compose" | "docker-compose")) => KnownFile::Foreign("compose"),
+        (_, Some(stem)) if is_compose(stem) => KnownFile::Foreign("compose"),
         (_, Some("regsync")) => KnownFile::Foreign("regsync"),
         (_, Some(stem)) if stem.contains("skopeo") => KnownFile::Foreign("skopeo"),
         _ => DockerfileName::parse(name).map(|_| KnownFile::Dockerfile)?,
     })
 }
 
+/// Returns true for `compose`, `docker-compose` and `compose.dev`, but not for `composer`.
+fn is_compose(stem: &str) -> bool {
+    let rest = stem.strip_prefix("docker-").unwrap_or(stem).strip_prefix("compose");
+    rest.is_some_and(|rest| !rest.starts_with(|c: char| c.is_alphabetic()))
+}
+
 /// The name of a Dockerfile.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct DockerfileName<'a> {
-    /// `api` of `api.Dockerfile` and of `Dockerfile.api`; `None` for `Dockerfile` and
+    /// `api` of `api.Dockerfile`, `Dockerfile.api` and `Dockerfile-api`; `None` for `Dockerfile` and
     /// `Containerfile`.
     pub(super) variant: Option<&'a str>,
-    /// `.Dockerfile` if the name ends so.
-    pub(super) end: Option<&'static str>,
+    /// The suffix of `api.Dockerfile`, which is named after its image. `Dockerfile.api` is a variant
+    /// of its folder.
+    pub(super) suffix: Option<&'static str>,
 }
 
 impl<'a> DockerfileName<'a> {
     pub(super) fn parse(name: &'a str) -> Option<Self> {
         if let "Dockerfile" | "Containerfile" = name {
-            return Some(Self { variant: None, end: None });
+            return Some(Self { variant: None, suffix: None });
         }
-        let end = DOCKERFILE_ENDS.into_iter().find(|end| name.ends_with(end));
-        let variant = match end {
-            Some(end) => name.strip_suffix(end)?,
-            None => name.strip_prefix("Dockerfile.")?,
+        let suffix = DOCKERFILE_SUFFIXES.into_iter().find(|suffix| name.ends_with(suffix));
+        let prefixes = ["Dockerfile", "Containerfile"];
+        let variant = match suffix {
+            Some(suffix) => name.strip_suffix(suffix)?,
+            None => prefixes
+                .into_iter()
+                .find_map(|prefix| name.strip_prefix(prefix)?.strip_prefix(['.', '-', '_']))?,
         };
         let last = variant.rsplit('.').next().unwrap_or(variant).to_ascii_lowercase();
-        let is_one = !variant.is_empty()
+        let is_dockerfile = !variant.is_empty()
             && !variant.starts_with('.')
             && !variant.ends_with('~')
-            && (end.is_some() || !NO_DOCKERFILES.contains(&&*last));
-        is_one.then_some(Self { variant: Some(variant), end })
+            && (suffix.is_some() || !NON_DOCKERFILE_EXTENSIONS.contains(&&*last));
+        is_dockerfile.then_some(Self { variant: Some(variant), suffix })
     }
 }
 
@@ -92,12 +105,8 @@ pub(crate) struct FoundFiles {
     pub(crate) root: String,
     /// Sorted by their paths.
     pub(crate) dockerfiles: Vec<FoundDockerfile>,
-    /// Paths of Dockerfiles that are not proposed.
-    pub(crate) left_out: Vec<String>,
     /// Folders of Harbor tasks, relative to the folder; `.` for itself.
     pub(crate) tasks: BTreeSet<String>,
-    /// Folders in which a pattern would find more than was found.
-    pub(crate) irregular: BTreeSet<String>,
 }
 
 /// Splits a path into its folder, `.` for none, and its name.
@@ -111,11 +120,18 @@ pub(crate) fn join(folder: &str, path: &str) -> String {
 }
 
 /// Returns the folder that a Dockerfile is most likely built from: the nearest one, from its own
-/// folder up to `.`, in which most of the files exist that its instructions copy. `sources` are their
-/// paths.
-pub(crate) fn context_of(path: &str, sources: &[String], exists: &dyn Fn(&str) -> bool) -> String {
+/// folder up to `.`, that contains most of the copied files. `sources` are their paths; the first
+/// ones decide. `exists` says whether a folder has a path.
+pub(crate) fn context_of(
+    path: &str,
+    sources: impl Iterator<Item = String>,
+    exists: &dyn Fn(&str, &str) -> bool,
+) -> String {
+    let mut known = HashSet::new();
+    let sources: Vec<String> =
+        sources.filter(|source| known.insert(source.clone())).take(MAX_SOURCES).collect();
     let own = split(path).0;
-    let count = |folder: &str| sources.iter().filter(|it| exists(&join(folder, it))).count();
+    let count = |folder: &str| sources.iter().filter(|it| exists(folder, it)).count();
     let (mut best, mut most, mut folder) = (own, count(own), own);
     while folder != "." && most < sources.len() {
         folder = split(folder).0;
@@ -129,6 +145,8 @@ pub(crate) fn context_of(path: &str, sources: &[String], exists: &dyn Fn(&str) -
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+
     use super::*;
 
     #[test]
@@ -141,6 +159,10 @@ mod tests {
             ("api.dockerfile", Some(Dockerfile)),
             ("Dockerfile.api", Some(Dockerfile)),
             ("Dockerfile.v1.2", Some(Dockerfile)),
+            ("Dockerfile-api", Some(Dockerfile)),
+            ("Dockerfile_api", Some(Dockerfile)),
+            ("Containerfile.api", Some(Dockerfile)),
+            ("api.Containerfile", Some(Dockerfile)),
             ("Dockerfile.dockerignore", None),
             ("api.Dockerfile.dockerignore", None),
             ("Dockerfile.j2", None),
@@ -154,6 +176,9 @@ mod tests {
             ("docker-bake.hcl", Some(Foreign("bake"))),
             ("compose.yml", Some(Foreign("compose"))),
             ("docker-compose.yaml", Some(Foreign("compose"))),
+            ("compose.dev.yml", Some(Foreign("compose"))),
+            ("docker-compose-test.yaml", Some(Foreign("compose"))),
+            ("composer.yml", None),
             ("regsync.yml", Some(Foreign("regsync"))),
             ("skopeo-sync.yaml", Some(Foreign("skopeo"))),
             ("skopeo.md", None),
@@ -167,7 +192,7 @@ mod tests {
     #[test]
     fn the_context_has_the_files_that_are_copied() {
         let files = ["go.mod", "src/api/main.c", "src/pb", "src/api/run.sh", "src/web/run.sh"];
-        let exists = |path: &str| files.contains(&path);
+        let exists = |folder: &str, path: &str| files.contains(&&*join(folder, path));
         for (path, sources, expected) in [
             ("Dockerfile", &["go.mod"][..], "."),
             ("src/api/Dockerfile", &[], "src/api"),
@@ -179,8 +204,17 @@ mod tests {
             // As many files in both: the nearer one.
             ("src/api/Dockerfile", &["run.sh", "go.mod"], "src/api"),
         ] {
-            let sources: Vec<String> = sources.iter().map(|&it| it.to_owned()).collect();
-            assert_eq!(context_of(path, &sources, &exists), expected, "{path} {sources:?}");
+            let texts = sources.iter().map(|&it| it.to_owned());
+            assert_eq!(context_of(path, texts, &exists), expected, "{path} {sources:?}");
         }
+        // Equal sources count once, and the first ones decide.
+        let lookups = Cell::new(0);
+        let count = |_: &str, _: &str| {
+            lookups.set(lookups.get() + 1);
+            false
+        };
+        let sources = (0..20_000).map(|index| format!("f{}", index / 2));
+        assert_eq!(context_of("a/b/c/Dockerfile", sources, &count), "a/b/c");
+        assert_eq!(lookups.get(), 4 * MAX_SOURCES);
     }
 }

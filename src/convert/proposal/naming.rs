@@ -1,7 +1,8 @@
 //! Names and tags the images of found Dockerfiles. Pure.
 //!
-//! An image is named after its folder, or after the part of the Dockerfile's name that is its own. A
-//! version in the path begins the tag: `runtime/8.0/noble` is `runtime:8.0-noble`. If several images
+//! An image is named after its folder, or after its Dockerfile: `api.Dockerfile`. `Dockerfile.dev` is
+//! a variant of its folder. A version at the end of the path begins the tag: `runtime/8.0/noble` is
+//! `runtime:8.0-noble`. If several images
 //! would have one name and tag, the one nearest to the root keeps it, and the others get the names of
 //! further folders in front: `api` of `services/api`, and `tools-api`.
 
@@ -13,8 +14,12 @@ use crate::base::name::{Tag, image_name_of};
 /// Maximum length of a proposed name, which leaves room for a number behind it.
 const MAX_NAME_BYTES: usize = 200;
 
-/// Folders that say what is in them, and not for what. An image is not named after them.
-const PLAIN_FOLDERS: [&str; 5] = ["build", "container", "docker", "image", "src"];
+/// Generic folder names; an image takes the name of the folder above.
+const GENERIC_FOLDERS: [&str; 5] = ["build", "container", "docker", "image", "src"];
+
+/// Words for the system or the architecture of an image, which may follow a version.
+const VARIANTS: &str = "alpine amd64 arm32 arm64 azurelinux bookworm bullseye buster debian distroless \
+    focal fpm jammy nanoserver noble slim trixie ubuntu windowsservercore x86";
 
 /// The name and the tag of an image.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -32,21 +37,24 @@ pub(super) struct NameParts {
 }
 
 impl NameParts {
-    /// Returns the parts for a Dockerfile. `has_plain_sibling` says that its folder has a Dockerfile
-    /// without a name of its own: `Dockerfile.dev` beside it is then `api-dev`, and not `dev`.
-    pub(super) fn new(root: &str, path: &str, has_plain_sibling: bool) -> Self {
+    /// Returns the parts for a Dockerfile.
+    pub(super) fn new(root: &str, path: &str) -> Self {
         let (folder, file) = split(path);
         let mut parts: Vec<String> = vec![root.to_owned()];
         parts.extend(folder.split('/').filter(|part| *part != ".").map(str::to_owned));
-        while parts.len() > 1 && parts.last().is_some_and(|last| PLAIN_FOLDERS.contains(&&**last)) {
+        while parts.len() > 1 && parts.last().is_some_and(|last| GENERIC_FOLDERS.contains(&&**last))
+        {
             parts.pop();
         }
-        match (DockerfileName::parse(file).and_then(|name| name.variant), parts.last_mut()) {
-            (Some(variant), Some(last)) if has_plain_sibling => {
-                last.push('-');
-                last.push_str(variant);
+        if let Some(DockerfileName { variant: Some(variant), suffix }) = DockerfileName::parse(file)
+        {
+            match parts.last_mut() {
+                Some(last) if suffix.is_none() && !is_version(variant) => {
+                    last.push('-');
+                    last.push_str(variant);
+                }
+                _ => parts.push(variant.to_owned()),
             }
-            (variant, _) => parts.extend(variant.map(str::to_owned)),
         }
         let tag = take_tag(&mut parts);
         let parts = parts.iter().map(|part| image_name_of(&in_kebab_case(part)));
@@ -58,21 +66,20 @@ impl NameParts {
     }
 
     /// Returns the name of this many parts.
-    fn name(&self, count: usize) -> ProposedName {
+    pub(super) fn name(&self, count: usize) -> ProposedName {
         let name = self.parts[self.parts.len().saturating_sub(count)..].join("-");
         let name = image_name_of(name.get(..MAX_NAME_BYTES).unwrap_or(&name));
         ProposedName { name, tag: self.tag.clone() }
     }
 }
 
-/// Removes the first version after the root's own name, and everything behind it. Returns them as a
-/// tag, unless they are none.
+/// Splits the path at its first version after the root's own name that has only variants behind it.
+/// Returns the version with the variants as a tag, if it is a valid one.
 fn take_tag(parts: &mut Vec<String>) -> Option<String> {
     let (at, start) = parts.iter().enumerate().skip(1).find_map(|(at, part)| {
         let starts = part.match_indices(['_', '-']).map(|(at, _)| at + 1);
-        // A number without dots is one of several images of a kind, unless it is the whole name.
-        let is_version = |start: &usize| is_version(&part[*start..], *start == 0);
-        Some((at, std::iter::once(0).chain(starts).find(is_version)?))
+        let start = std::iter::once(0).chain(starts).find(|start| is_version(&part[*start..]))?;
+        parts[at + 1..].iter().all(|part| is_variant(part)).then_some((at, start))
     })?;
     let rest = std::iter::once(&parts[at][start..]).chain(parts[at + 1..].iter().map(|it| &**it));
     let tag = rest.collect::<Vec<_>>().join("-");
@@ -82,12 +89,22 @@ fn take_tag(parts: &mut Vec<String>) -> Option<String> {
     Some(tag)
 }
 
-/// Returns true for `8.0`, `v1.2` and `3.20-slim`, and if `may_be_whole` for `17`.
-fn is_version(text: &str, may_be_whole: bool) -> bool {
+/// Returns true for `8.0`, `v1.2` and `3.20-slim`. A number without dots, as in `tasks/001`, is none.
+fn is_version(text: &str) -> bool {
     let number = text.split(['-', '_']).next().unwrap_or_default();
     let digits = number.strip_prefix('v').unwrap_or(number);
     let is_number = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
-    digits.split('.').all(is_number) && (digits.contains('.') || may_be_whole && digits == text)
+    digits.split('.').all(is_number) && digits.contains('.')
+}
+
+/// Returns true for `slim`, `alpine3.20` and `noble-arm64v8`.
+fn is_variant(text: &str) -> bool {
+    text.split(['-', '_']).all(|word| {
+        VARIANTS.split(' ').filter_map(|variant| word.strip_prefix(variant)).any(|version| {
+            let version = version.strip_prefix('v').unwrap_or(version);
+            version.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.')
+        })
+    })
 }
 
 /// Writes `NodeBase` as `Node-Base`.
@@ -120,13 +137,14 @@ pub(super) fn choose(
             counts[index] += 1;
         }
     }
-    let mut used = BTreeSet::new();
+    let (mut used, mut numbers) = (BTreeSet::new(), BTreeMap::new());
     let choose = |(index, image): (usize, &NameParts)| {
         let mut name = image.name(counts[index]);
-        let (stem, mut number) = (name.name.clone(), 2);
+        let stem = name.clone();
         while !is_free(index, &name) || used.contains(&name) {
-            name.name = format!("{stem}-{number}");
-            number += 1;
+            let number = numbers.entry(stem.clone()).or_insert(1);
+            *number += 1;
+            name.name = format!("{}-{number}", stem.name);
         }
         used.insert(name.clone());
         name
@@ -157,15 +175,10 @@ fn too_short(
 
 #[cfg(test)]
 mod tests {
-    use super::super::found::join;
     use super::*;
 
     fn names(paths: &[&str]) -> Vec<String> {
-        let parts = paths.iter().map(|path| {
-            let plain = join(split(path).0, "Dockerfile");
-            NameParts::new("Shop", path, paths.contains(&&*plain))
-        });
-        let parts: Vec<NameParts> = parts.collect();
+        let parts: Vec<NameParts> = paths.iter().map(|path| NameParts::new("Shop", path)).collect();
         let chosen = choose(&parts, &|_, name| name.name != "taken").into_iter();
         chosen
             .map(|name| {
@@ -179,7 +192,8 @@ mod tests {
         for (paths, expected) in [
             (&["Dockerfile"][..], &["shop"][..]),
             (&["My App/Dockerfile", "x/y/Containerfile"], &["my-app", "y"]),
-            (&["docker/api.Dockerfile", "Dockerfile.web"], &["api", "web"]),
+            (&["docker/api.Dockerfile", "Dockerfile.web"], &["api", "shop-web"]),
+            (&["api/Dockerfile-prod", "api/web.Containerfile"], &["api-prod", "web"]),
             (&["Dockerfile", "Dockerfile.dev"], &["shop", "shop-dev"]),
             (&["a/Dockerfile", "a/Dockerfile.dev"], &["a", "a-dev"]),
             (&["docker/Dockerfile", "docker/Dockerfile.dev"], &["shop", "shop-dev"]),
@@ -198,6 +212,11 @@ mod tests {
         ] {
             assert_eq!(names(paths), expected, "{paths:?}");
         }
+        // Many equal names without a letter of names.
+        let paths: Vec<String> =
+            (0..5000).map(|index| format!("図{}/図/Dockerfile", "図".repeat(index % 50))).collect();
+        let paths: Vec<&str> = paths.iter().map(String::as_str).collect();
+        assert_eq!(names(&paths).iter().collect::<BTreeSet<_>>().len(), 5000);
         let deep = format!("{}/Dockerfile", "x".repeat(300));
         assert_eq!(names(&[&deep])[0].len(), MAX_NAME_BYTES);
     }
@@ -206,7 +225,8 @@ mod tests {
     fn versions_are_tags() {
         for (path, expected) in [
             ("src/runtime/8.0/noble/amd64/Dockerfile", "runtime:8.0-noble-amd64"),
-            ("17/Dockerfile", "shop:17"),
+            ("python/3.12/slim-bookworm/Dockerfile", "python:3.12-slim-bookworm"),
+            ("1.0/python/3.12/Dockerfile", "python:3.12"),
             ("3.12/Dockerfile.dev", "shop:3.12-dev"),
             ("d/r-ver_4.3.Dockerfile", "r-ver:4.3"),
             ("Dockerfile.v1.2", "shop:v1.2"),
@@ -214,6 +234,8 @@ mod tests {
             // Numbered images, a version of an interface, and what is no tag.
             ("tasks/sort-01/Dockerfile", "sort-01"),
             ("01-intro/Dockerfile", "01-intro"),
+            ("tasks/001/Dockerfile", "001"),
+            ("8.0/app/Dockerfile", "app"),
             ("v2/api/Dockerfile", "api"),
             ("7zip/Dockerfile", "7zip"),
             ("3.12/a b/Dockerfile", "a-b"),

@@ -9,7 +9,7 @@ use crate::base::name::Tag;
 use crate::base::official_images::is_official;
 use crate::base::reference::{DOCKER_HUB, RegistryRef};
 
-/// Minimum number of found images that a namespace has. One alone may be somebody else's, such as
+/// Minimum number of found images in a namespace. A single one may be a vendor's, such as
 /// `gcr.io/distroless/base`; `imgplan plan` names it with the line to add.
 const MIN_IMAGES: usize = 2;
 
@@ -21,8 +21,9 @@ pub(super) fn official_name(reference: &str) -> Option<String> {
 }
 
 /// Returns the namespaces, such as `quay.io/org`, in which Dockerfiles refer to at least two found
-/// images by their names and tags. A namespace is somebody else's if an image is built on its own name
-/// and tag there.
+/// images by their names and tags. A namespace is foreign if the Dockerfile of `x` uses
+/// `namespace/x`. Names of official images are no evidence: `bitnami/nginx` beside a folder `nginx`
+/// is a vendor's image.
 pub(super) fn own_namespaces(
     dockerfiles: &[FoundDockerfile],
     names: &[ProposedName],
@@ -43,7 +44,7 @@ pub(super) fn own_namespaces(
         let Some((namespace, name)) = path.rsplit_once('/') else { continue };
         let tag = reference.tag().map(Tag::as_str).filter(|tag| *tag != "latest");
         match by_name.get(&(name, tag)) {
-            _ if reference.digest().is_some() => {}
+            _ if reference.digest().is_some() || is_official(name) => {}
             Some(image) if *image == index => {
                 foreign.insert(namespace.to_owned());
             }
@@ -70,6 +71,7 @@ mod tests {
             ([&["q.io/o/b"], &[], &["q.io/o/b"]], &[]),
             ([&["q.io/o/b", "q.io/o/c:2", "q.io/p/c:1"], &[], &[]], &[]),
             ([&["q.io/o/b", "q.io/o/c:1", "q.io/o/a"], &[], &[]], &[]),
+            ([&["bitnami/nginx", "bitnami/redis"], &[], &["bitnami/b"]], &[]),
             ([&["b", "library/c:1", "${X}"], &[], &[]], &[]),
             ([&[&*format!("o/b@sha256:{}", "a".repeat(64)), "o/c:1"], &[], &[]], &[]),
         ] {
@@ -77,9 +79,12 @@ mod tests {
                 references: references.iter().map(|&text| text.to_owned()).collect(),
                 ..FoundDockerfile::default()
             };
-            let names = [("a", None), ("b", None), ("c", Some("1"))].map(|(name, tag)| {
-                ProposedName { name: name.to_owned(), tag: tag.map(str::to_owned) }
-            });
+            let names = [("a", None), ("b", None), ("c", Some("1"))];
+            let names =
+                names.into_iter().chain([("nginx", None), ("redis", None)]).map(|(name, tag)| {
+                    ProposedName { name: name.to_owned(), tag: tag.map(str::to_owned) }
+                });
+            let names: Vec<ProposedName> = names.collect();
             let namespaces = own_namespaces(&references.map(dockerfile), &names);
             assert_eq!(namespaces.into_iter().collect::<Vec<_>>(), expected, "{references:?}");
         }

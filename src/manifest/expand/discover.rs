@@ -245,9 +245,7 @@ impl EntryExpander<'_> {
         };
         // A template error is reported when the image is generated.
         let Ok(name) = name else { return true };
-        // A link that leads nowhere is a broken Dockerfile, and not a missing one.
-        let meta = self.dir.join(path).join(&name).symlink_metadata();
-        let exists = meta.is_ok_and(|meta| !meta.is_dir());
+        let exists = folders::has_file(&self.dir.join(path), &name);
         if !exists {
             self.skip(path, format!("it has no {name}"));
         }

@@ -51,6 +51,24 @@ pub(super) fn find(
     find_limited(dir, pattern, (search_for, reach), MAX_FOLDERS_VISITED)
 }
 
+/// Returns what `discover` finds in the working directory: the folders that match a pattern and have a
+/// Dockerfile of this name, or the files that match if there is no name. `None` if the search fails.
+pub(crate) fn discovered(pattern: &str, dockerfile: Option<&str>) -> Option<Vec<String>> {
+    let (dir, search_for) = match dockerfile {
+        Some(_) => (Path::new("."), SearchFor::Folders),
+        None => (Path::new("."), SearchFor::Files),
+    };
+    let mut paths = find(dir, pattern, search_for, &Reach::new([dir], &[])).ok()?;
+    paths.retain(|path| dockerfile.is_none_or(|name| has_file(&dir.join(path), name)));
+    Some(paths)
+}
+
+/// Returns true if a folder has a file. A link that leads nowhere is a broken file, and not a missing
+/// one.
+pub(super) fn has_file(folder: &Path, name: &str) -> bool {
+    folder.join(name).symlink_metadata().is_ok_and(|meta| !meta.is_dir())
+}
+
 fn find_limited(
     dir: &Path,
     pattern: &str,

@@ -165,7 +165,8 @@ impl<'a> Loader<'a> {
         {
             return Err(vec![included(unreadable(error.message, error.help))]);
         }
-        let text = read(path, is_argument).map_err(|problem| {
+        let given = self.invocation.text.clone().filter(|_| included_at.is_none());
+        let text = given.map_or_else(|| read(path, is_argument), Ok).map_err(|problem| {
             let help = "paths are relative to the file that contains them";
             let has_place = included_at.is_some();
             vec![included(if has_place { problem.help(help) } else { problem })]

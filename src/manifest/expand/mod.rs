@@ -21,6 +21,8 @@ mod scope;
 mod sources;
 mod template;
 
+pub(crate) use self::folders::discovered;
+pub(crate) use self::scope::MAX_IMAGES;
 pub(super) use self::scope::Scope;
 
 use self::entry::ImageEntry;

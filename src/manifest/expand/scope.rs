@@ -11,7 +11,7 @@ use crate::manifest::scalars::OnError;
 use crate::manifest::spanned::Spanned;
 
 /// Maximum number of images of a manifest.
-pub(super) const MAX_IMAGES: usize = 50_000;
+pub(crate) const MAX_IMAGES: usize = 50_000;
 
 /// A decoded file. Its defaults and owner include those of the files that include it.
 #[derive(Debug)]
