@@ -229,7 +229,7 @@ fn dockerfiles_that_no_plan_can_have_are_left_out() {
 fn patterns_exclude_what_is_no_image() {
     use std::os::unix::fs::symlink;
     let env = TestEnv::new();
-    for name in ["a", "b", "c", "d", "node_modules", "vendor"] {
+    for name in ["a", "b", "c", "d", "e", "node_modules", "vendor"] {
         env.context(&format!("s/{name}"), "FROM scratch\n");
         env.write(&format!("f/{name}-x.Dockerfile"), "FROM scratch\n");
     }
