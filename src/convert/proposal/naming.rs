@@ -78,7 +78,11 @@ impl NameParts {
 fn take_tag(parts: &mut Vec<String>) -> Option<String> {
     let (at, start) = parts.iter().enumerate().skip(1).find_map(|(at, part)| {
         let starts = part.match_indices(['_', '-']).map(|(at, _)| at + 1);
-        let start = std::iter::once(0).chain(starts).find(|start| is_version(&part[*start..]))?;
+        let is_version = |start: &usize| match start {
+            0 => is_version(part) || is_major_version(part),
+            start => is_version(&part[*start..]),
+        };
+        let start = std::iter::once(0).chain(starts).find(is_version)?;
         parts[at + 1..].iter().all(|part| is_variant(part)).then_some((at, start))
     })?;
     let rest = std::iter::once(&parts[at][start..]).chain(parts[at + 1..].iter().map(|it| &**it));
@@ -95,6 +99,14 @@ fn is_version(text: &str) -> bool {
     let digits = number.strip_prefix('v').unwrap_or(number);
     let is_number = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
     digits.split('.').all(is_number) && digits.contains('.')
+}
+
+/// Returns true for `16` and `20-alpine`, but not for `001`.
+fn is_major_version(text: &str) -> bool {
+    let mut parts = text.split(['-', '_']);
+    let number = parts.next().unwrap_or_default();
+    let is_number = number.bytes().all(|b| b.is_ascii_digit()) && !number.starts_with('0');
+    matches!(number.len(), 1 | 2) && is_number && parts.all(is_variant)
 }
 
 /// Returns true for `slim`, `alpine3.20` and `noble-arm64v8`.
@@ -231,6 +243,8 @@ mod tests {
             ("d/r-ver_4.3.Dockerfile", "r-ver:4.3"),
             ("Dockerfile.v1.2", "shop:v1.2"),
             ("python-3.12-slim/Dockerfile", "python:3.12-slim"),
+            ("postgres/16/Dockerfile", "postgres:16"),
+            ("node/20-alpine/Dockerfile", "node:20-alpine"),
             // Numbered images, a version of an interface, and what is no tag.
             ("tasks/sort-01/Dockerfile", "sort-01"),
             ("01-intro/Dockerfile", "01-intro"),
