@@ -127,7 +127,7 @@ fn the_footer_follows_the_run_and_the_size_of_the_terminal() {
     let lines: Vec<&str> = screen.trim_end().lines().collect();
     let line = |text: &str| lines.iter().position(|line| line.contains(text)).unwrap();
     assert!(line("a:latest: Forgotten in") < line("1/3 done after"), "{screen}");
-    assert_eq!(line("c:latest  building"), lines.len() - 1, "{screen}");
+    assert!(lines.last().unwrap().contains(":latest  building"), "{screen}");
     for (columns, rows) in [(40, 20), (24, 12), (120, 30), (200, 50), (60, 24)] {
         tmux.resize(columns, rows);
         let screen = tmux.wait_for(|screen| {
