@@ -36,7 +36,6 @@ pub struct Allowed {
 
 impl Invocation {
     /// Creates an invocation with one file, without variables and overrides.
-    #[cfg(feature = "test-support")]
     pub fn file(path: impl Into<PathBuf>) -> Self {
         Self { files: vec![path.into()], ..Self::default() }
     }

@@ -24,6 +24,40 @@ pub(super) struct Cost {
     starts: usize,
     updates: usize,
     deletions: usize,
+    /// Durations of the last builds and transfers of its targets, in seconds.
+    last: LastDurations,
+}
+
+/// Builds that all took less time are not mentioned.
+const MIN_SECONDS_SHOWN: u64 = 5;
+
+/// Recorded durations, in seconds.
+#[derive(Debug, Clone, Copy, Default)]
+struct LastDurations {
+    count: u64,
+    sum: u64,
+    longest: u64,
+}
+
+impl LastDurations {
+    fn add(&mut self, seconds: u64) {
+        self.count += 1;
+        self.sum = self.sum.saturating_add(seconds);
+        self.longest = self.longest.max(seconds);
+    }
+
+    /// Returns the durations as a sentence; `None` if none is recorded that is worth a sentence.
+    fn text(self) -> Option<String> {
+        let mean =
+            self.sum.checked_div(self.count).filter(|_| self.longest >= MIN_SECONDS_SHOWN)?;
+        let time = |seconds| duration(Duration::from_secs(seconds));
+        let (mean, longest) = (time(mean), time(self.longest));
+        Some(if self.count == 1 {
+            format!(" The last one took {longest}.")
+        } else {
+            format!(" The last ones took {mean} on average, {longest} at most.")
+        })
+    }
 }
 
 /// Transfers of one owner.
@@ -81,7 +115,11 @@ impl Cost {
         let mut cost = Self::default();
         for step in &view.plan.steps {
             match &step.action {
-                Action::Create(create) => cost.add(view, step, create),
+                Action::Create(create) => {
+                    let built = view.state.entries.get(&step.key).and_then(|it| it.built.as_ref());
+                    built.and_then(|it| it.seconds).into_iter().for_each(|it| cost.last.add(it));
+                    cost.add(view, step, create);
+                }
                 Action::Adopt { start, then, .. } => {
                     cost.starts += usize::from(*start);
                     cost.updates += usize::from(then.is_some());
@@ -182,7 +220,7 @@ impl Cost {
             least => format!("{name}: {count} at {limit}, at least {}", duration(least)),
         };
         parts.push(format!("about {requests} ({tightest})"));
-        Some(format!("Cost: {}.", parts.join(", ")))
+        Some(format!("Cost: {}.{}", parts.join(", "), self.last.text().unwrap_or_default()))
     }
 }
 
@@ -214,6 +252,20 @@ mod tests {
             (owner.clone(), TransferCounts { single: 0, batched: *batched })
         });
         Cost { transfers: counts.collect(), ..Cost::default() }
+    }
+
+    #[test]
+    fn the_durations_of_the_last_builds_are_told() {
+        let text = |seconds: &[u64]| {
+            let mut last = LastDurations::default();
+            seconds.iter().for_each(|seconds| last.add(*seconds));
+            last.text().unwrap_or_default()
+        };
+        assert_eq!(text(&[]), "");
+        assert_eq!(text(&[4, 0]), "");
+        assert_eq!(text(&[185]), " The last one took 3m05s.");
+        assert_eq!(text(&[10, 30]), " The last ones took 20s on average, 30s at most.");
+        assert!(text(&[u64::MAX, u64::MAX]).starts_with(" The last ones took "));
     }
 
     #[test]

@@ -220,7 +220,7 @@ mod tests {
     fn counts_a_bar_and_the_longest_targets_are_shown() {
         let timeline = timeline(|unit| format!("service-{unit:02}:latest"));
         insta::assert_snapshot!(lines(&timeline, 80, 24, false).join("\n"), @"
-        ━━━━━━━─────────────────────────────────  12/64 done after 40s · about 60 s left
+        ━━━━━━━────────────────────────────────  12/64 done after 40s · about 60 s left
           28 building · 18 waiting for the rate limit (19s) · 2 uploading 41 MB/s ·
           4 not started
           service-00:latest  building       39s
@@ -228,7 +228,7 @@ mod tests {
           service-02:latest  building       39s
         ");
         insta::assert_snapshot!(lines(&timeline, 34, 24, false).join("\n"), @"
-        12/64 done after 40s · about 60 s left
+        12/64 done after 40s · about 60 …
           28 building ·
           18 waiting for the rate limit …
           service-00…  building       39s

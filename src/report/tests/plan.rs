@@ -66,7 +66,8 @@ fn every_action_and_reason_at_80_columns() {
     Order: python-base:3.12 first, then what depends on them (1 target). Longest
       chain: 2.
     Cost: 15 builds with 0 B of context to pack, 2 transfers, 3 updates, 2
-      deletions, about 35 requests (transfers: 2 of 10/60s).
+      deletions, about 35 requests (transfers: 2 of 10/60s). The last ones took
+      3m05s on average, 3m05s at most.
     Plan: 3 to create, 14 to rebuild, 1 to adopt, 3 to update, 2 to delete, 2 to
       forget. 412 unchanged.
     ");
@@ -117,7 +118,7 @@ fn every_action_and_reason_at_120_columns() {
     ~ update without a build
     Order: python-base:3.12 first, then what depends on them (1 target). Longest chain: 2.
     Cost: 15 builds with 0 B of context to pack, 2 transfers, 3 updates, 2 deletions, about 35 requests (transfers: 2 of
-      10/60s).
+      10/60s). The last ones took 3m05s on average, 3m05s at most.
     Plan: 3 to create, 14 to rebuild, 1 to adopt, 3 to update, 2 to delete, 2 to forget. 412 unchanged.
     ");
 }
@@ -175,7 +176,8 @@ fn colors_never_replace_symbols_and_words() {
     Order: python-base:3.12 first, then what depends on them (1 target). Longest
       chain: 2.
     Cost: 15 builds with 0 B of context to pack, 2 transfers, 3 updates, 2
-      deletions, about 35 requests (transfers: 2 of 10/60s).
+      deletions, about 35 requests (transfers: 2 of 10/60s). The last ones took
+      3m05s on average, 3m05s at most.
     \e[1mPlan: 3 to create, 14 to rebuild, 1 to adopt, 3 to update, 2 to delete, 2 to
       forget. 412 unchanged.\e[0m
     ");
@@ -251,7 +253,8 @@ fn a_large_plan_is_grouped_by_cause() {
 
     + create   - delete   -/+ rebuild over the existing tag
     Cost: 45 builds with 0 B of context to pack, 120 transfers, 2 deletions, about
-      212 requests (transfers: 120 at 10/60s, at least 11m00s).
+      212 requests (transfers: 120 at 10/60s, at least 11m00s). The last ones took
+      3m05s on average, 3m05s at most.
     Plan: 120 to create, 45 to rebuild, 0 to update, 2 to delete, 0 to forget. 0
       unchanged.
     ");
@@ -363,7 +366,7 @@ fn a_partial_plan_says_so() {
     -/+ rebuild over the existing tag
     Order: base:v1 first, then what depends on them (1 target). Longest chain: 2.
     Cost: 2 builds with 0 B of context to pack, about 4 requests (initiate: 2 of
-      150/60s).
+      150/60s). The last ones took 3m05s on average, 3m05s at most.
     Plan: 0 to create, 2 to rebuild, 0 to update, 0 to delete, 0 to forget. 0
       unchanged.
     ");
