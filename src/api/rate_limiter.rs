@@ -157,7 +157,8 @@ impl RateQueue {
                 }
             }
         };
-        observer(Notice::Admitted { class: queue.class, count: slots });
+        let at = admitted.into_std();
+        observer(Notice::Admitted { class: queue.class, count: slots, at });
         Permit { queue, slots, admitted }
     }
 

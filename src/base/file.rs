@@ -5,7 +5,7 @@ use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::input::check_regular;
+use super::input::{check_regular, is_device_path};
 
 /// Prefix of the names of temporary files; six letters and digits follow.
 pub(crate) const TEMP_FILE_PREFIX: &str = ".imgplan.new-";
@@ -50,6 +50,9 @@ pub(crate) fn replace(path: &Path, bytes: &[u8]) -> Result<(), PathError> {
 /// Fails if [`replace`] would fail now: creates a temporary file in the folder, and removes it.
 pub(crate) fn check_writable(path: &Path) -> Result<(), PathError> {
     let check = || {
+        if is_device_path(path) {
+            return open_device(path).map(drop);
+        }
         check_replaceable(path)?;
         let builder = &mut tempfile::Builder::new();
         builder
@@ -114,10 +117,10 @@ pub(crate) fn append(path: &Path, bytes: &[u8]) -> Result<(), PathError> {
     write().at("write", path)
 }
 
-/// Opens a device or descriptor for writing, whose path a person named
-/// ([`is_device_path`](super::input::is_device_path)). Fails if it does not exist or cannot be opened.
+/// Opens a device or descriptor for writing, whose path a person named ([`is_device_path`]). Fails if it
+/// does not exist or cannot be opened.
 #[expect(clippy::disallowed_methods, reason = "a person named the device")]
-pub(crate) fn open_device(path: &Path) -> io::Result<File> {
+fn open_device(path: &Path) -> io::Result<File> {
     fs::OpenOptions::new().write(true).open(path)
 }
 
@@ -173,6 +176,9 @@ fn replace_as<T>(
 ) -> Result<T, PathError> {
     let dir = folder_of(path);
     let write = || -> io::Result<T> {
+        if is_device_path(path) {
+            return fill(&mut open_device(path)?);
+        }
         check_replaceable(path)?;
         let temp = tempfile::Builder::new().prefix(TEMP_FILE_PREFIX).tempfile_in(dir);
         let mut temp = temp.map_err(without_path)?;

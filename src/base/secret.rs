@@ -146,6 +146,19 @@ fn encodings(text: &str, c: char) -> impl Iterator<Item = usize> {
     plain.into_iter().chain(escaped.flatten()).chain(percent)
 }
 
+/// Returns true for the usual names of variables that hold secrets.
+pub(crate) fn is_secret_name(name: &str) -> bool {
+    let name = name.to_ascii_uppercase();
+    let mut words = name.split('_');
+    let has_word =
+        words.any(|word| matches!(word, "TOKEN" | "PAT" | "PASS" | "PWD" | "DSN" | "AUTH"));
+    let parts = ["SECRET", "PASSW", "PASSPHRASE", "CREDENTIAL", "WEBHOOK"];
+    // The working directory is none.
+    (has_word && name != "PWD")
+        || name.ends_with("_KEY")
+        || parts.iter().any(|part| name.contains(part))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -19,9 +19,9 @@ pub(super) async fn run(
     settings: &Settings,
     mut args: ApplyArgs,
 ) -> Result<Exit, Failure> {
+    args.files.check(settings, &args.service, &args.json_into)?;
     ui.start_json_file(args.json_into.json_into.as_deref())?;
     approval::check_args(ui, &args)?;
-    args.files.check()?;
     ui.show_progress_as(settings.progress(args.progress));
     let (saved, deny) = (saved_plan::from_args(&args)?, args.strict.deny_warnings);
     disable_huge_pages();

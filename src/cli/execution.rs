@@ -151,7 +151,7 @@ impl Execution<'_> {
         let (plan, workspace) = (run.plan, run.workspace);
         let (started, mut signals) = (Instant::now(), signals::listen());
         let only_checks = connection.only_checks();
-        let timeline = Arc::new(Mutex::new(Timeline::default()));
+        let timeline = Arc::new(Mutex::new(Timeline::of_run(started)));
         let footer = self.ui.has_footer().then(|| {
             let estimator = self.estimator(&run, store.state());
             Footer::new(Arc::clone(&timeline), estimator, run.client.clone(), started)

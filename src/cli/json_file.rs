@@ -7,7 +7,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::door::{Door, json_door};
 use crate::base::file::{self, AtPath, PathError};
-use crate::base::input::is_device_path;
 use crate::report::json::JsonReporter;
 
 /// The file. All clones write to the same one.
@@ -30,11 +29,7 @@ impl JsonFile {
     ///
     /// Fails if the file cannot be created.
     pub(super) fn create(path: &Path) -> Result<Self, PathError> {
-        let file = if is_device_path(path) {
-            file::open_device(path).at("write", path)?
-        } else {
-            file::replace_with(path, |file| file.try_clone())?
-        };
+        let file = file::replace_with(path, |file| file.try_clone())?;
         let state = JsonFileState { out: json_door(LineWriter::new(file)), error: None };
         let created = Self { path: path.to_owned(), state: Arc::new(Mutex::new(state)) };
         created.add(|out| JsonReporter::start(out).map(drop));

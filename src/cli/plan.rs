@@ -3,13 +3,18 @@
 use super::args::{OutputFormat, PlanArgs};
 use super::failure::{Exit, Failure};
 use super::planned::{PlanQuery, Planned};
+use super::run_files::check_distinct;
 use super::selection::check_conflicts;
 use super::settings::Settings;
 use super::ui::Ui;
 use super::{refresh, rerun};
 
 pub(super) async fn run(ui: &mut Ui, settings: &Settings, args: PlanArgs) -> Result<Exit, Failure> {
-    ui.start_json_file(args.json_into.json_into.as_deref())?;
+    let json_into = args.json_into.json_into.as_deref();
+    let files = [("--json-into", json_into), ("--out", args.out.as_deref())];
+    let files: Vec<_> = files.into_iter().filter_map(|(flag, path)| Some((flag, path?))).collect();
+    check_distinct(settings, &args.service, &files)?;
+    ui.start_json_file(json_into)?;
     check_conflicts(("--refresh-only", args.refresh_only), &[("--offline", args.offline)])?;
     if args.refresh_only {
         refresh::check(&args.lookup, &args.selection)?;

@@ -7,9 +7,10 @@ use super::args::{ApplyArgs, DEFAULT_RETRIES, EngineArgs, SelectionArgs};
 use super::settings::Settings;
 use crate::base::engine_kind::EngineKind;
 use crate::base::name::ImageRef;
+use crate::base::secret::is_secret_name;
 use crate::base::text::{exact_duration, shell_word};
 use crate::event::Summary;
-use crate::manifest::{Invocation, Override, Workspace};
+use crate::manifest::{Invocation, Override, Variable, Workspace};
 use crate::plan::{Plan, Reason, Step};
 use crate::server::BuildNetwork;
 
@@ -83,7 +84,11 @@ impl CommandLine {
         if !is_default {
             command.flags("-f", files.iter().map(|file| file.display()));
         }
-        command.flags("--var", vars.iter().map(|var| format!("{}={}", var.name, var.value)));
+        let (secrets, plain): (Vec<&Variable>, Vec<&Variable>) =
+            vars.iter().partition(|var| is_secret_name(&var.name));
+        command.flags("--var", plain.iter().map(|var| format!("{}={}", var.name, var.value)));
+        // The command is written to logs and reports.
+        command.flags("--var", secrets.iter().map(|var| format!("{}=***", var.name)));
         command.flags("--set", sets.iter().map(Override::text));
         command.flags("--allow-outside", allowed.folders.iter().map(|folder| folder.display()));
         command.flags("--allow-env", &allowed.variables);

@@ -2,7 +2,7 @@
 //! Pure.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::base::limit::{Class, Limit};
 
@@ -43,6 +43,8 @@ pub enum Notice {
         class: Class,
         /// Number of requests, or of images for a request of transfers.
         count: u32,
+        /// Time at which they were admitted.
+        at: Instant,
     },
     /// A registry answered 429: no request to it is sent for `wait`.
     RegistryPaused {

@@ -10,6 +10,7 @@ use super::invocation::{API_KEY_VARIABLE, Invocation, Variable};
 use super::node::{ScalarKind, Value, YamlNode};
 use crate::base::name::NameError;
 use crate::base::nearest::nearest;
+use crate::base::secret::is_secret_name;
 
 /// Variables in the order of their precedence: `--var`, `vars` of the file and of the files that
 /// include it, the row of a matrix, the environment.
@@ -62,7 +63,7 @@ impl<'a> Variables<'a> {
     /// True for a variable of the environment that looks like a secret: a manifest could put it into
     /// a tag or an error.
     fn is_withheld(&self, name: &str) -> bool {
-        looks_secret(name) && !self.allowed.iter().any(|allowed| allowed == name)
+        is_secret_name(name) && !self.allowed.iter().any(|allowed| allowed == name)
     }
 
     /// Returns the names of the variables of `--var` that nothing uses, each with the most similar
@@ -269,19 +270,6 @@ fn not_set(name: &str, variables: &Variables<'_>) -> NameError {
         ),
     };
     NameError::new(format!("the variable `{name}` is not set"), help)
-}
-
-/// Returns true for the usual names of variables that hold secrets.
-fn looks_secret(name: &str) -> bool {
-    let name = name.to_ascii_uppercase();
-    let mut words = name.split('_');
-    let has_word =
-        words.any(|word| matches!(word, "TOKEN" | "PAT" | "PASS" | "PWD" | "DSN" | "AUTH"));
-    let parts = ["SECRET", "PASSW", "PASSPHRASE", "CREDENTIAL", "WEBHOOK"];
-    // The working directory is none.
-    (has_word && name != "PWD")
-        || name.ends_with("_KEY")
-        || parts.iter().any(|part| name.contains(part))
 }
 
 fn matrix_prefix(name: &str) -> NameError {

@@ -117,7 +117,9 @@ impl Cost {
             match &step.action {
                 Action::Create(create) => {
                     let built = view.state.entries.get(&step.key).and_then(|it| it.built.as_ref());
-                    built.and_then(|it| it.seconds).into_iter().for_each(|it| cost.last.add(it));
+                    if let Some(seconds) = built.and_then(|built| built.seconds) {
+                        cost.last.add(seconds);
+                    }
                     cost.add(view, step, create);
                 }
                 Action::Adopt { start, then, .. } => {
@@ -258,7 +260,9 @@ mod tests {
     fn the_durations_of_the_last_builds_are_told() {
         let text = |seconds: &[u64]| {
             let mut last = LastDurations::default();
-            seconds.iter().for_each(|seconds| last.add(*seconds));
+            for &seconds in seconds {
+                last.add(seconds);
+            }
             last.text().unwrap_or_default()
         };
         assert_eq!(text(&[]), "");

@@ -1,7 +1,7 @@
 //! The history of a run, from its events. Pure.
 
 use std::collections::{HashMap, HashSet};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::base::kind::ImageKind;
 use crate::base::limit::Class;
@@ -12,6 +12,8 @@ use crate::http::Notice;
 /// History of a run. All times are since its start.
 #[derive(Debug, Default)]
 pub(crate) struct Timeline {
+    /// Start of the run.
+    started: Option<Instant>,
     targets: Vec<TargetTimeline>,
     index: HashMap<ImageRef, usize>,
     /// Indexes of the targets that have not ended.
@@ -108,6 +110,11 @@ impl TargetTimeline {
 }
 
 impl Timeline {
+    /// Creates the history of a run that begins at `started`.
+    pub(crate) fn of_run(started: Instant) -> Self {
+        Self { started: Some(started), ..Self::default() }
+    }
+
     /// Adds an event that came at `now`.
     pub(crate) fn observe(&mut self, event: &RunEvent, now: Duration) {
         match event {
@@ -144,8 +151,12 @@ impl Timeline {
                 if let Some(wait) = RateWait::of(notice, now) {
                     self.rate_waits[usize::from(wait.class == Class::Images)] = Some(wait);
                 }
-                if let Notice::Admitted { class, count } = notice {
-                    self.admitted.push((now, *class, *count));
+                if let Notice::Admitted { class, count, at } = notice {
+                    // The event comes later, and two events may come in another order.
+                    let at = self.started.map(|started| at.saturating_duration_since(started));
+                    let at = at.unwrap_or(now).min(now);
+                    let index = self.admitted.partition_point(|(before, ..)| *before <= at);
+                    self.admitted.insert(index, (at, *class, *count));
                 }
             }
             RunEvent::Heartbeat { .. } | RunEvent::Stopping { .. } => {}

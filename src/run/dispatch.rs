@@ -569,7 +569,8 @@ mod tests {
         let phase = |phase, ago| Input::Phase { step, phase, build: None, ago: secs(ago) };
         let limit = Limit { count: 1, window: secs(60) };
         let notice = |notice| Input::Notice { step: Some(step), notice };
-        let admitted = || notice(Notice::Admitted { class: Class::Initiate, count: 1 });
+        let at = std::time::Instant::now();
+        let admitted = || notice(Notice::Admitted { class: Class::Initiate, count: 1, at });
         for (at, input) in [
             (2, phase(Phase::Package, 0)),
             (3, phase(Phase::Wait, 0)),

@@ -267,3 +267,39 @@ fn a_link_is_replaced_and_the_file_behind_it_stays() {
     assert_eq!(env.read("victim"), "precious");
     assert!(!env.path("run.jsonl").is_symlink() && !env.path("run.html").is_symlink());
 }
+
+#[test]
+fn no_report_replaces_another_file_of_the_run() {
+    let env = TestEnv::manifest("version: 1\nimages:\n  - {name: a, context: a}\n");
+    env.context("a", "FROM scratch\n");
+    let manifest = env.read("imgplan.yaml");
+    for (args, message) in [
+        (&["--junit", "imgplan.yaml"][..], "--junit imgplan.yaml would replace the manifest"),
+        (&["--metadata-file", "./imgplan.lock"], "would replace the lockfile"),
+        (&["--junit", "x", "--json-into", "./x"], "--json-into ./x would replace --junit"),
+        (&["--report", "a.md", "--report", "a.md"], "would replace --report"),
+    ] {
+        let args = [&["apply", "--auto-approve"], args].concat();
+        env.run(args.iter().copied()).code(64).says(message);
+    }
+    env.run(["plan", "--out", "p", "--json-into", "p"]).code(64).says("would replace --json-into");
+    assert_eq!(env.read("imgplan.yaml"), manifest);
+    assert_eq!(env.server().writes(), [""; 0]);
+    let paths = env.call(["apply", "--auto-approve"]).env("IMGPLAN_REPORT", "a.md\nb.html\n");
+    paths.run().success();
+    assert!(env.exists("a.md") && env.exists("b.html"));
+}
+
+#[cfg(unix)]
+#[test]
+fn a_device_is_written_to_and_a_secret_variable_is_not_shown() {
+    let env = TestEnv::manifest(
+        "version: 1\nvars: {TOKEN: none}\nimages:\n  - {name: a, context: a, args: {T: \"${TOKEN}\"}}\n",
+    );
+    env.context("a", "FROM scratch\nARG T\nCOPY missing /\n");
+    let args = ["apply", "--auto-approve", "--metadata-file", "/dev/fd/1", "--report", "r.md"];
+    let output = env.run(args.into_iter().chain(["--var", "TOKEN=hunter2secret"]));
+    output.code(1).says("\"status\": \"failed\"").says("--var 'TOKEN=***'");
+    output.never_says("hunter2secret");
+    assert!(!env.read("r.md").contains("hunter2secret"));
+}

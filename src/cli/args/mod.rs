@@ -42,7 +42,7 @@ pub(super) use self::init::InitArgs;
 pub(super) use self::logs::LogsArgs;
 pub(super) use self::manifest::{CommonArgs, FileArgs, ManifestArgs, StrictArgs};
 pub(super) use self::plan::{PlanArgs, WhyArgs};
-pub(super) use self::run_files::{ReportFile, ReportFormat, RunFileArgs};
+pub(super) use self::run_files::{JsonIntoArgs, ReportFile, ReportFormat, RunFileArgs};
 pub(super) use self::selection::{LookupArgs, SelectionArgs};
 pub(super) use self::serve::ServeArgs;
 pub(super) use self::service::ServiceArgs;

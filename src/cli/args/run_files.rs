@@ -1,8 +1,12 @@
 //! Files that a run writes about itself. The doc comments are the help texts.
 
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
 use clap::Args;
+
+use super::values::{Lines, lines};
+use crate::base::name::NameError;
 
 /// A file for JSON lines.
 #[derive(Debug, Args)]
@@ -29,12 +33,11 @@ pub(in crate::cli) struct RunFileArgs {
         long = "report",
         value_name = "FILE",
         env = "IMGPLAN_REPORT",
-        value_delimiter = '\n',
-        value_parser = report_file,
+        value_parser = lines::<ReportFile>,
         conflicts_with = "refresh_only",
         hide_short_help = true
     )]
-    pub(in crate::cli) reports: Vec<ReportFile>,
+    pub(in crate::cli) reports: Vec<Lines<ReportFile>>,
     /// Write a JUnit report of the run, with a test case for each target
     #[arg(
         long,
@@ -71,13 +74,20 @@ pub(in crate::cli) enum ReportFormat {
     Markdown,
 }
 
-/// Parses the path of a report, whose extension names the format.
-fn report_file(text: &str) -> Result<ReportFile, String> {
-    let path = Path::new(text);
-    let format = match path.extension().and_then(|extension| extension.to_str()) {
-        Some("html") => ReportFormat::Html,
-        Some("md") => ReportFormat::Markdown,
-        _ => return Err("a report is an HTML page (FILE.html) or Markdown (FILE.md)".to_owned()),
-    };
-    Ok(ReportFile { path: path.to_owned(), format })
+impl FromStr for ReportFile {
+    type Err = NameError;
+
+    /// Parses the path of a report, whose extension names the format.
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        let path = Path::new(text);
+        let format = match path.extension().and_then(|extension| extension.to_str()) {
+            Some("html") => ReportFormat::Html,
+            Some("md") => ReportFormat::Markdown,
+            _ => {
+                let message = "a report is an HTML page or Markdown";
+                return Err(NameError::new(message, "write FILE.html or FILE.md"));
+            }
+        };
+        Ok(Self { path: path.to_owned(), format })
+    }
 }

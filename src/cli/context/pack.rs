@@ -5,7 +5,6 @@ use std::ops::Range;
 use std::path::Path;
 
 use crate::base::file;
-use crate::base::input::is_device_path;
 use crate::base::text::plural;
 use crate::cli::failure::Failure;
 use crate::cli::ui::Ui;
@@ -97,14 +96,8 @@ pub(super) fn pack(
 
 /// Writes an archive and returns its size in bytes. A file is replaced in one step, because a
 /// truncated archive looks like a whole one. A link is replaced itself: a checkout may have put it
-/// there. Only a device or descriptor that the path itself names is written to.
+/// there. A device or descriptor that the path itself names is written to.
 fn write(spool: &Spool, output: &Path) -> io::Result<u64> {
     let mut archive = spool.reader()?;
-    if is_device_path(output) {
-        let mut out = file::open_device(output)?;
-        let written = io::copy(&mut archive, &mut out)?;
-        out.flush()?;
-        return Ok(written);
-    }
     file::replace_with(output, |file| io::copy(&mut archive, file)).map_err(|error| error.source)
 }

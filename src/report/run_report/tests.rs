@@ -2,7 +2,7 @@
 
 mod chromium;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use proptest::prelude::*;
@@ -89,7 +89,8 @@ impl TestRun {
             (2_600, Phase::Queued),
             (6_000, Phase::Building),
         ] {
-            let admitted = Notice::Admitted { class: Class::Initiate, count: 1 };
+            let admitted =
+                Notice::Admitted { class: Class::Initiate, count: 1, at: Instant::now() };
             let notice = RunEvent::Notice { unit: None, notice: admitted };
             if phase == Phase::Submit {
                 self.at(from + after, &notice);
