@@ -53,7 +53,7 @@ impl fmt::Display for RunnerCommand {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Annotate(annotation) => annotation.fmt(f),
-            Self::Group(title) => write!(f, "::group::{}", data(&cut(title))),
+            Self::Group(title) => write!(f, "::group::{}", data(&safe_line(&cut(title)))),
             Self::EndGroup => f.write_str("::endgroup::"),
         }
     }
@@ -142,7 +142,10 @@ mod tests {
                 "::error file=a,line=3,col=7,title=imgplan::\\u{1b}[2J##\\[error]\\r\\u{202e}",
             ),
             (RunnerCommand::Annotate(warning), "::warning title=imgplan::a%0Ab"),
-            (RunnerCommand::Group("50% of\nall".to_owned()), "::group::50%25 of%0Aall"),
+            (
+                RunnerCommand::Group("50% of\nall ##[error]x".to_owned()),
+                "::group::50%25 of\\nall ##\\[error]x",
+            ),
             (RunnerCommand::EndGroup, "::endgroup::"),
         ] {
             assert_eq!(command.to_string(), expected);

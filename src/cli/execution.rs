@@ -77,6 +77,16 @@ pub(super) struct Execution<'a> {
     pub(super) owners: String,
 }
 
+/// The end of a run, for its reports.
+struct RunEnd<'a> {
+    timeline: &'a Timeline,
+    result: SummaryView<'a>,
+    /// True if builds were only checked.
+    only_checks: bool,
+    /// The error because of which the command fails.
+    failure: Option<&'a Failure>,
+}
+
 impl Execution<'_> {
     /// Carries out a plan, and prints its summary. A plan without steps only saves the state.
     ///
@@ -90,20 +100,23 @@ impl Execution<'_> {
         store: &mut Store,
         connection: ServiceConnection,
     ) -> Result<Exit, Failure> {
+        let only_checks = connection.only_checks();
         if !run.plan.is_noop() {
-            return self.run_steps(run, store, connection).await;
+            return self.run_steps(run, store, connection, only_checks).await;
         }
         let (summary, timeline) = (Summary::default(), Timeline::default());
         let (elapsed, owners) = (Duration::ZERO, self.owners.as_str());
         let result = SummaryView { summary: &summary, elapsed, next: None, owners };
-        let unwritten = self.write_files(run.plan, run.workspace, store.state(), &timeline, result);
-        store.commit()?;
+        let committed = store.commit();
         let note = connection.registry_note();
-        connection.close().await?;
-        self.ui.clone().hint(note.as_deref())?;
-        if let Some(failure) = unwritten {
+        let closed = connection.close().await;
+        let failure = committed.err().map(Failure::from).or(closed.err());
+        let end = RunEnd { timeline: &timeline, result, only_checks, failure: failure.as_ref() };
+        let unwritten = self.write_files(run.plan, run.workspace, store.state(), &end);
+        if let Some(failure) = failure.or(unwritten) {
             return Err(failure);
         }
+        self.ui.clone().hint(note.as_deref())?;
         let has_changes = self.args.detailed_exitcode && run.plan.has_changes();
         Ok(if has_changes { Exit::Changes } else { Exit::Success })
     }
@@ -125,10 +138,11 @@ impl Execution<'_> {
         plan: &Plan,
         workspace: &Workspace,
         state: &State,
-        timeline: &Timeline,
-        result: SummaryView<'_>,
+        end: &RunEnd<'_>,
     ) -> Option<Failure> {
+        let RunEnd { timeline, result, only_checks, failure } = *end;
         let elapsed = SignedDuration::try_from(result.elapsed).unwrap_or_default();
+        let error = failure.map(|failure| failure.report.to_string());
         let (service, limits) = (self.service.name.as_str(), self.service.run_limits());
         self.args.files.write(&RunView {
             plan,
@@ -139,6 +153,8 @@ impl Execution<'_> {
             service,
             limits: &limits,
             began: Timestamp::now() - elapsed,
+            only_checks,
+            error: error.as_deref().and_then(|error| error.lines().next()),
         })
     }
 
@@ -147,10 +163,10 @@ impl Execution<'_> {
         run: Run<'_>,
         store: &mut Store,
         connection: ServiceConnection,
+        only_checks: bool,
     ) -> Result<Exit, Failure> {
         let (plan, workspace) = (run.plan, run.workspace);
         let (started, mut signals) = (Instant::now(), signals::listen());
-        let only_checks = connection.only_checks();
         let timeline = Arc::new(Mutex::new(Timeline::of_run(started)));
         let footer = self.ui.has_footer().then(|| {
             let estimator = self.estimator(&run, store.state());
@@ -193,7 +209,9 @@ impl Execution<'_> {
             let timeline = timeline.lock().unwrap_or_else(PoisonError::into_inner);
             let next = next.as_deref();
             let result = SummaryView { summary: &summary, elapsed, next, owners: &owners };
-            self.write_files(plan, workspace, store.state(), &timeline, result)
+            let end =
+                RunEnd { timeline: &timeline, result, only_checks, failure: failure.as_ref() };
+            self.write_files(plan, workspace, store.state(), &end)
         };
         let exit = unwritten.as_ref().map_or(exit, |failure| exit.or_error(failure.exit));
         let finish = move |ui: &mut Ui| {

@@ -50,7 +50,7 @@ impl JsonFile {
         }
     }
 
-    /// Writes what is held back.
+    /// Flushes the file.
     ///
     /// # Errors
     ///

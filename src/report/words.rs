@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::base::limit::{Class, Limit};
 use crate::base::name::BuildId;
 use crate::base::text::{duration, exact_duration, plural};
-use crate::event::{Phase, Signal, StopReason};
+use crate::event::{Phase, Signal, SkipReason, StopReason};
 use crate::plan::{ActionCounts, PartialPlan};
 
 /// Returns the last line of a plan. It has all counts, zeros too, so that scripts can read it.
@@ -28,12 +28,12 @@ pub(super) fn size(images: usize, units: usize) -> String {
     if images == units { targets } else { format!("{}, {targets}", plural(images, "image")) }
 }
 
-/// Returns the line that names the next command after a run that ended early.
+/// Returns the line that names the next command, a text in quotes, after a run that ended early.
 pub(super) fn next_command(command: &str, has_failures: bool) -> String {
     if has_failures {
-        format!("Next: fix the failures, then run `{command}` to continue")
+        format!("Next: fix the failures, then run {command} to continue")
     } else {
-        format!("Next: run `{command}` to continue")
+        format!("Next: run {command} to continue")
     }
 }
 
@@ -134,6 +134,16 @@ pub(super) fn done(action: &str) -> &'static str {
         "update" => "Updated",
         "delete" => "Deleted",
         _ => "Forgotten",
+    }
+}
+
+/// Returns why a target was skipped.
+pub(super) fn skip_reason(reason: &SkipReason) -> String {
+    match reason {
+        SkipReason::DependencyFailed { failed } => format!("depends on {failed}, which failed"),
+        SkipReason::Interrupted | SkipReason::Stopped => {
+            "not started because the run stopped".to_owned()
+        }
     }
 }
 

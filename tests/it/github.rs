@@ -250,10 +250,8 @@ fn a_failed_apply_adds_its_failures() {
     let failed = table.iter().find(|cells| cells[0].starts_with("<code>api:v1 ")).unwrap();
     assert_eq!((failed.len(), failed[1].as_str()), (3, "building"), "{summary}");
     assert!(failed[2].contains("stop-commands"), "{summary}");
-    let skipped = vec![
-        "<code>leaf:v1</code>".to_owned(),
-        "depends on <code>api:v1</code>, which failed".to_owned(),
-    ];
+    let skipped =
+        vec!["<code>leaf:v1</code>".to_owned(), "depends on api:v1, which failed".to_owned()];
     assert!(table.contains(&skipped), "{summary}");
 }
 

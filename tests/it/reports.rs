@@ -76,19 +76,24 @@ fn a_run_with_a_failure_has_all_reports() {
     let page = env.read("run.html");
     assert!(page.contains("<h1 class=\"failed\">1 failed, 1 skipped, 3 done</h1>"), "{page}");
     assert!(page.contains(&format!("Dockerfile: line 2: {error}</pre>")), "{page}");
-    assert!(page.contains("1 target: needs api:v1, which failed"), "{page}");
+    assert!(page.contains("1 target: depends on api:v1, which failed"), "{page}");
     assert_eq!(page.matches("<div class=bar").count(), 5, "{page}");
     assert!(page.contains("<b>initiate</b>") && page.contains("<b>transfers</b>"), "{page}");
     assert_eq!(page.matches("title=\"check, done: ").count(), 3, "{page}");
 
     let text = env.read("run.md");
     assert!(text.starts_with("### Apply: 3 checked and not built"), "{text}");
-    assert!(text.contains(error) && text.contains("#### 1 skipped"), "{text}");
-    assert!(text.contains("| `base:v1` | check | done | "), "{text}");
+    assert!(
+        text.contains("is not in the build context")
+            && text.contains("depends on api:v1, which failed"),
+        "{text}"
+    );
+    assert!(text.contains("| <code>base:v1</code> | check | done | "), "{text}");
 
     let of = metadata(&env);
     assert_eq!(of.as_object().unwrap().len(), 5, "{of:#}");
-    assert_eq!(of["base:v1"]["image.name"], "prime/local/base:v1");
+    // Nothing was built.
+    assert_eq!(of["base:v1"]["image.name"], Value::Null);
     let base = &of["base:v1"]["imgplan"];
     assert_eq!((&base["status"], &base["action"]), (&json!("done"), &json!("check")));
     assert!(base["build_id"].is_string() && base["seconds"].as_f64().unwrap() > 0.0, "{of:#}");
@@ -118,7 +123,8 @@ fn the_junit_report_is_xml() {
 suite = tree.parse(sys.argv[1]).getroot().find('testsuite')
 print(*[suite.get(key) for key in ('name', 'tests', 'failures', 'skipped')], sep=',')
 for case in suite:
-    print(case.get('classname'), case.get('name'), *[child.tag for child in case])
+    action = case.find('properties/property').get('value')
+    print(case.get('classname'), action, case.get('name'), *[child.tag for child in case][1:])
     float(case.get('time'))
 print(suite.find('testcase/failure').text)";
     let parsed = Command::new("python3").args(["-c", script]).arg(env.path("run.xml")).output();
@@ -130,10 +136,10 @@ print(suite.find('testcase/failure').text)";
     assert!(parsed.status.success(), "{}", env.read("run.xml"));
     for line in [
         "imgplan apply,5,1,1",
-        "build base:v1",
+        "imgplan build base:v1",
         "build api:v1 failure",
         "build on-api:v1 skipped",
-        "mirror copy:7",
+        "imgplan mirror copy:7",
         "the build failed: Dockerfile: line 2",
     ] {
         assert!(shown.contains(line), "{line}: {shown}");
@@ -162,7 +168,7 @@ fn reports_are_written_after_ctrl_c() {
         assert_eq!(of[unit]["imgplan"]["skipped"]["because"], "interrupted", "{of:#}");
     }
     assert!(env.read("run.html").contains("<p>Stopped by Ctrl-C.</p>"));
-    assert!(env.read("run.md").contains("`Stopped by Ctrl-C`"));
+    assert!(env.read("run.md").contains("**Note:** Stopped by Ctrl-C"));
     assert!(env.read("run.xml").contains("type=\"pending while"));
 }
 
@@ -205,6 +211,26 @@ fn a_run_whose_report_cannot_be_written_in_the_end_fails_and_keeps_its_results()
     assert!(env.read("imgplan.lock").contains("prime/local/base:v1"));
     // The plan did not cover the other targets.
     assert_eq!(metadata(&env).as_object().unwrap().len(), 1);
+}
+
+#[test]
+fn the_reports_of_a_run_whose_lockfile_cannot_be_written_say_so() {
+    let env = TestEnv::with(ServerConfig {
+        build_time: Duration::from_secs(2),
+        ..ServerConfig::default()
+    });
+    project(&env);
+    let run = ["apply", "--auto-approve", "--target", "base"];
+    let run = env.call(run.into_iter().chain(ALL)).start();
+    wait_until("a build was started", || env.server().builds().iter().any(|build| build.started));
+    std::fs::create_dir(env.path("imgplan.lock")).unwrap();
+    run.wait().code(1).says("Apply: 1 built").says("imgplan.lock");
+    let page = env.read("run.html");
+    assert!(page.contains("<h1 class=\"failed\">1 done</h1>"), "{page}");
+    assert!(page.contains("<p>The command failed: "), "{page}");
+    assert!(env.read("run.md").contains("**Note:** The command failed"));
+    let xml = env.read("run.xml");
+    assert!(xml.contains("errors=\"1\"") && xml.contains("<error message="), "{xml}");
 }
 
 #[test]

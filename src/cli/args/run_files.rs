@@ -28,7 +28,7 @@ pub(in crate::cli) struct RunFileArgs {
     /// The page has a timeline of all targets and loads nothing. May be repeated; the environment
     /// variable holds one path per line. The reports of a run are written once the plan is approved and
     /// the run has ended, however it ended. Whether the files can be written is checked before anything
-    /// is sent; if it fails in the end nevertheless, a run that succeeded exits with 1.
+    /// is sent. If a report cannot be written after the run, a run that succeeded exits with 1.
     #[arg(
         long = "report",
         value_name = "FILE",

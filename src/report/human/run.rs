@@ -149,7 +149,8 @@ impl HumanReporter<'_> {
         }
         match next {
             Some(command) if self.options.hints && is_normal => {
-                writeln!(self.err, "{}", escaped(&next_command(command, has_failed(summary))))
+                let next = next_command(&format!("`{command}`"), has_failed(summary));
+                writeln!(self.err, "{}", escaped(&next))
             }
             _ => Ok(()),
         }

@@ -9,6 +9,7 @@ mod why;
 
 pub(crate) use self::plan::plan;
 pub(crate) use self::result::result;
+pub(in crate::report) use self::result::{Extras, result_with};
 pub(crate) use self::why::why;
 
 use crate::base::text::plural;

@@ -4,10 +4,10 @@
 use super::super::SummaryView;
 use super::super::human::run::{counts_line, group_failures, has_failed};
 use super::super::markup::{block, code, prose};
-use super::super::words::{build_tail, next_command, partial_note, phase_word};
+use super::super::words::{build_tail, next_command, partial_note, phase_word, skip_reason};
 use super::Room;
 use crate::base::text::list;
-use crate::event::{SkipReason, Summary, TargetFailure};
+use crate::event::{Summary, TargetFailure};
 
 /// Names shown of failures with the same error.
 const MAX_NAMES_OF_FAILURE: usize = 12;
@@ -19,17 +19,38 @@ const FAILURES_HEADING: &str = "\n| Failed | While | Error |\n| --- | --- | --- 
 
 const SKIPPED_HEADING: &str = "\n| Skipped | Reason |\n| --- | --- |\n";
 
+/// Notes and a table of a text, beyond the result of a run.
+#[derive(Debug, Default)]
+pub(in crate::report) struct Extras {
+    /// Sentences below the counts.
+    pub(in crate::report) notes: Vec<String>,
+    /// Heading of the last table, in Markdown.
+    pub(in crate::report) heading: String,
+    /// Rows of the last table, in Markdown.
+    pub(in crate::report) rows: Vec<String>,
+}
+
 /// Returns the result of a run.
 pub(crate) fn result(view: &SummaryView<'_>, max_bytes: usize) -> String {
+    result_with(view, Extras::default(), max_bytes)
+}
+
+/// Returns the result of a run with notes and a last table.
+pub(in crate::report) fn result_with(
+    view: &SummaryView<'_>,
+    extras: Extras,
+    max_bytes: usize,
+) -> String {
     let SummaryView { summary, elapsed, next, owners } = *view;
     let mut room = Room::new(max_bytes);
     let counts = prose(&counts_line(summary, elapsed));
     let head = room.row(format!("### {counts}\n\nOwner: {}\n", code(owners)));
     let partial = summary.partial.map(|partial| partial_note("run", partial));
     let partial = partial.map(|note| format!("\n**Note:** this was a {}.\n", prose(&note)));
-    let next = next.map(|command| next_command(command, has_failed(summary)));
-    let next = next.map(|line| format!("\n{}\n", prose(&line)));
-    let (partial, next) = (room.rows(partial), room.rows(next));
+    let notes = extras.notes.iter().map(|note| format!("\n**Note:** {}\n", prose(note)));
+    let notes = room.rows(notes.chain(partial));
+    let next = next.map(|command| next_command(&code(command), has_failed(summary)));
+    let next = room.rows(next.map(|line| format!("\n{line}\n")));
     let groups = group_failures(summary);
     let failures = match &groups[..] {
         [] => String::new(),
@@ -37,7 +58,11 @@ pub(crate) fn result(view: &SummaryView<'_>, max_bytes: usize) -> String {
     };
     let skipped = skipped_table(&mut room, summary);
     let texts = room.rows(groups.iter().filter_map(|group| full_text(group)));
-    format!("{head}{partial}{failures}{texts}{skipped}{}{next}", room.left_out_line())
+    let last = match &extras.rows[..] {
+        [] => String::new(),
+        _ => room.table(&extras.heading, extras.rows),
+    };
+    format!("{head}{notes}{failures}{texts}{skipped}{last}{}{next}", room.left_out_line())
 }
 
 /// Returns the row of failures with the same error: its first line and the advice.
@@ -77,15 +102,7 @@ fn skipped_table(room: &mut Room, summary: &Summary) -> String {
         return String::new();
     }
     let rows = summary.skipped.iter().map(|(unit, reason)| {
-        let reason = match reason {
-            SkipReason::DependencyFailed { failed } => {
-                format!("depends on {}, which failed", code(&failed.to_string()))
-            }
-            SkipReason::Interrupted | SkipReason::Stopped => {
-                "not started because the run stopped".to_owned()
-            }
-        };
-        format!("| {} | {reason} |\n", code(&unit.to_string()))
+        format!("| {} | {} |\n", code(&unit.to_string()), prose(&skip_reason(reason)))
     });
     room.table(SKIPPED_HEADING, rows)
 }

@@ -1,4 +1,4 @@
-//! Escapes values for HTML, XML and Markdown. Pure.
+//! Escapes values for HTML and XML. Pure.
 //!
 //! A character that is unsafe on a screen is written as an escape that people can read (`\u{1b}`), so that
 //! no value has a character that XML forbids.
@@ -27,17 +27,4 @@ pub(super) fn markup(value: &str) -> String {
 /// Does the same as [`markup`] for a text whose lines are kept.
 pub(super) fn markup_lines(text: &str) -> String {
     text.lines().map(markup).collect::<Vec<_>>().join("\n")
-}
-
-/// Returns a value as inline code of Markdown, on one line. Not for a cell of a table, which a bar ends.
-pub(super) fn code(value: &str) -> String {
-    let value = escaped(value);
-    match value.split(|c| c != '`').map(str::len).max() {
-        Some(longest @ 1..) => {
-            let fence = "`".repeat(longest + 1);
-            // Readers remove one blank at each end.
-            format!("{fence} {value} {fence}")
-        }
-        _ => format!("`{value}`"),
-    }
 }

@@ -64,7 +64,7 @@ pub(crate) fn html(view: &RunView<'_>) -> String {
     })
 }
 
-/// Returns a text in which each `{{name}}` is replaced. What replaces it is not searched.
+/// Returns a text in which each `{{name}}` is replaced. The inserted text is not searched.
 fn filled(template: &str, part: impl Fn(&str) -> String) -> String {
     let mut pieces = template.split("{{");
     let mut text = pieces.next().unwrap_or_default().to_owned();
@@ -95,6 +95,7 @@ fn title(view: &RunView<'_>) -> (&'static str, String) {
     ];
     let counts = || counts.into_iter().filter(|(_, count)| *count > 0);
     let outcome = counts().next().map_or("done", |(word, _)| word);
+    let outcome = if view.run_error().is_some() { "failed" } else { outcome };
     let words: Vec<String> = counts().map(|(word, count)| format!("{count} {word}")).collect();
     let title = if words.is_empty() { "No changes".to_owned() } else { words.join(", ") };
     (outcome, title)
@@ -103,8 +104,8 @@ fn title(view: &RunView<'_>) -> (&'static str, String) {
 fn notes(view: &RunView<'_>) -> String {
     let partial = view.result.summary.partial;
     let partial = partial.map(|partial| format!("This was a {}.", partial_note("run", partial)));
-    let stopped = view.stopped().map(|text| format!("{text}."));
-    let notes = stopped.into_iter().chain(partial).map(|it| markup(&it));
+    let notes = view.notes().into_iter().map(|text| format!("{text}."));
+    let notes = notes.chain(partial).map(|it| markup(&it));
     notes.flat_map(|note| ["<p>".to_owned(), note, "</p>\n".to_owned()]).collect()
 }
 

@@ -2,19 +2,19 @@
 
 use std::fmt::Write as _;
 
-use super::super::words::phase_word;
+use super::super::words::{phase_word, skip_reason};
 use super::escape::{markup, markup_lines};
 use super::failures::{MAX_TEXT_BYTES, short_help, shortened};
 use super::{Outcome, RunView, TargetRow, seconds};
-use crate::event::{SkipReason, TargetFailure};
+use crate::event::TargetFailure;
 
-/// Returns the report: a suite with a test case for each target.
+/// Returns the report: a suite with a test case for each target, and one for an error of the whole run.
 pub(crate) fn junit(view: &RunView<'_>) -> String {
-    let rows = view.rows();
-    let summary = view.result.summary;
+    let (rows, unchanged, error) = (view.rows(), view.unchanged(), view.run_error());
+    let (summary, errors) = (view.result.summary, usize::from(error.is_some()));
     let counts = format!(
-        "tests=\"{}\" failures=\"{}\" errors=\"0\" skipped=\"{}\" time=\"{:.3}\"",
-        rows.len(),
+        "tests=\"{}\" failures=\"{}\" errors=\"{errors}\" skipped=\"{}\" time=\"{:.3}\"",
+        rows.len() + unchanged.len() + errors,
         summary.failures.len(),
         summary.skipped.len(),
         seconds(view.result.elapsed)
@@ -27,6 +27,19 @@ pub(crate) fn junit(view: &RunView<'_>) -> String {
     for row in &rows {
         push_case(&mut xml, row);
     }
+    // Writing into a String cannot fail.
+    for (key, _) in unchanged {
+        let name = markup(&key.to_string());
+        let _ = writeln!(xml, "<testcase name=\"{name}\" classname=\"imgplan\" time=\"0.000\" />");
+    }
+    if let Some(error) = error {
+        let _ = writeln!(
+            xml,
+            "<testcase name=\"imgplan apply\" classname=\"imgplan\" time=\"0.000\">\
+             <error message=\"{}\" /></testcase>",
+            markup(&error)
+        );
+    }
     xml + "</testsuite>\n</testsuites>\n"
 }
 
@@ -35,24 +48,17 @@ fn push_case(xml: &mut String, row: &TargetRow<'_>) {
     // Writing into a String cannot fail.
     let _ = write!(
         xml,
-        "<testcase name=\"{name}\" classname=\"{action}\" time=\"{:.3}\"",
+        "<testcase name=\"{name}\" classname=\"imgplan\" time=\"{:.3}\">\
+         <properties><property name=\"action\" value=\"{action}\" /></properties>",
         seconds(row.elapsed())
     );
     let _ = match row.outcome {
-        Outcome::Done => writeln!(xml, " />"),
+        Outcome::Done => writeln!(xml, "</testcase>"),
         Outcome::Skipped(reason) => {
-            writeln!(xml, "><skipped message=\"{}\" /></testcase>", markup(&cause(reason)))
+            writeln!(xml, "<skipped message=\"{}\" /></testcase>", markup(&skip_reason(reason)))
         }
-        Outcome::Failed(failure) => writeln!(xml, ">{}</testcase>", failed(failure)),
+        Outcome::Failed(failure) => writeln!(xml, "{}</testcase>", failed(failure)),
     };
-}
-
-fn cause(reason: &SkipReason) -> String {
-    match reason {
-        SkipReason::DependencyFailed { failed } => format!("needs {failed}, which failed"),
-        SkipReason::Interrupted => "the run was interrupted".to_owned(),
-        SkipReason::Stopped => "the run stopped".to_owned(),
-    }
 }
 
 fn failed(failure: &TargetFailure) -> String {

@@ -1,41 +1,39 @@
 //! The metadata of a run as JSON, in the shape of `docker buildx bake --metadata-file`: an object with a key
 //! for each target. Pure.
 
-use std::collections::HashSet;
-
 use serde_json::{Map, Value, json};
 
 use super::{Outcome, RunView, TargetRow, seconds};
-use crate::base::name::ImageRef;
 use crate::state::Built;
 
 /// Key of the full path of an image, as bake writes it.
 const IMAGE_NAME: &str = "image.name";
 
-/// Key of what bake does not have.
+/// Key of imgplan's own fields.
 const OWN_KEY: &str = "imgplan";
 
 /// Returns the metadata: of each target with a step, and, if the plan covered the whole manifest, of
 /// those that needed none.
 pub(crate) fn metadata(view: &RunView<'_>) -> Value {
     let rows = view.rows();
-    let planned: HashSet<&ImageRef> = rows.iter().map(|row| &row.step.key).collect();
-    let keys = view.workspace.units.iter().map(|unit| &unit.key);
-    let keys = keys.filter(|key| view.plan.partial.is_none() && !planned.contains(key));
-    let unchanged = keys.filter_map(|key| Some((key.to_string(), unchanged(built(view, key)?))));
+    let unchanged = view.unchanged().into_iter();
+    let unchanged = unchanged.map(|(key, built)| (key.to_string(), of_unchanged(view, built)));
     let steps = rows.iter().map(|row| (row.step.key.to_string(), of_row(view, row)));
     Value::Object(steps.chain(unchanged).collect())
 }
 
-fn built<'a>(view: &RunView<'a>, key: &ImageRef) -> Option<&'a Built> {
-    view.state.entries.get(key)?.built.as_ref()
+/// Returns the path of an image that can be pulled. A check builds none.
+fn image_name(view: &RunView<'_>, built: Option<&Built>) -> Map<String, Value> {
+    let path = built.map(|built| &built.path);
+    let path = path.filter(|path| !view.only_checks && !path.is_empty());
+    path.map(|path| (IMAGE_NAME.to_owned(), json!(path))).into_iter().collect()
 }
 
-fn unchanged(built: &Built) -> Value {
-    json!({
-        IMAGE_NAME: built.path,
-        OWN_KEY: { "status": "unchanged", "build_id": built.build },
-    })
+fn of_unchanged(view: &RunView<'_>, built: &Built) -> Value {
+    let mut target = image_name(view, Some(built));
+    let own = json!({ "status": "unchanged", "build_id": built.build });
+    target.insert(OWN_KEY.to_owned(), own);
+    Value::Object(target)
 }
 
 fn of_row(view: &RunView<'_>, row: &TargetRow<'_>) -> Value {
@@ -51,11 +49,7 @@ fn of_row(view: &RunView<'_>, row: &TargetRow<'_>) -> Value {
         Outcome::Failed(failure) => own["error"] = json!(failure.message),
         Outcome::Skipped(reason) => own["skipped"] = json!(reason),
         // The image of a step that is not done is an earlier one.
-        Outcome::Done => {
-            let path = built(view, &row.step.key).map(|built| &built.path);
-            let path = path.filter(|path| !path.is_empty());
-            target.extend(path.map(|path| (IMAGE_NAME.to_owned(), json!(path))));
-        }
+        Outcome::Done => target = image_name(view, view.built(&row.step.key)),
     }
     target.insert(OWN_KEY.to_owned(), own);
     Value::Object(target)

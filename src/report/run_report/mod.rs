@@ -17,20 +17,21 @@ pub(crate) use self::junit::junit;
 pub(crate) use self::markdown::markdown;
 pub(crate) use self::metadata::metadata;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use jiff::Timestamp;
 
 use super::SummaryView;
 use super::timeline::{PhaseSpan, Timeline};
+use super::words::skip_reason;
 use crate::base::limit::{Class, Limit};
 use crate::base::name::{BuildId, ImageRef};
 use crate::base::text::exact_duration;
 use crate::event::{Signal, SkipReason, StopReason, TargetFailure};
 use crate::manifest::Workspace;
 use crate::plan::{Plan, Step};
-use crate::state::State;
+use crate::state::{Built, State};
 
 /// A run that has ended, with everything that its reports need.
 #[derive(Debug, Clone, Copy)]
@@ -51,6 +52,10 @@ pub(crate) struct RunView<'a> {
     pub limits: &'a [(Class, Limit)],
     /// Begin of the run.
     pub began: Timestamp,
+    /// True if builds were only checked.
+    pub only_checks: bool,
+    /// First line of the error because of which the command fails, whatever became of the targets.
+    pub error: Option<&'a str>,
 }
 
 /// The end of a target.
@@ -131,6 +136,38 @@ impl<'a> RunView<'a> {
         self.plan.steps.iter().map(row).collect()
     }
 
+    /// Returns the targets without a step, with what is recorded of their builds. None if the plan did
+    /// not cover the whole manifest.
+    fn unchanged(&self) -> Vec<(&'a ImageRef, &'a Built)> {
+        if self.plan.partial.is_some() {
+            return Vec::new();
+        }
+        let planned: HashSet<&ImageRef> = self.plan.steps.iter().map(|step| &step.key).collect();
+        let keys = self.workspace.units.iter().map(|unit| &unit.key);
+        let keys = keys.filter(|key| !planned.contains(key));
+        keys.filter_map(|key| Some((key, self.built(key)?))).collect()
+    }
+
+    /// Returns what is recorded of the build of a target.
+    fn built(&self, key: &ImageRef) -> Option<&'a Built> {
+        self.state.entries.get(key)?.built.as_ref()
+    }
+
+    /// Returns the error of the whole run, which is that of no target.
+    fn run_error(&self) -> Option<String> {
+        let stopped = match self.result.summary.stopped {
+            Some(StopReason::Error(_) | StopReason::TimedOut(_)) => self.stopped(),
+            Some(StopReason::Interrupted(_)) | None => None,
+        };
+        self.error.map(str::to_owned).or(stopped)
+    }
+
+    /// Returns the sentences on the end of the run.
+    fn notes(&self) -> Vec<String> {
+        let error = self.error.map(|error| format!("The command failed: {error}"));
+        self.stopped().into_iter().chain(error).collect()
+    }
+
     /// Returns the cause of a run that stopped before its end.
     fn stopped(&self) -> Option<String> {
         Some(match self.result.summary.stopped.as_ref()? {
@@ -152,12 +189,7 @@ impl<'a> RunView<'a> {
                 None => groups.push((reason, vec![unit])),
             }
         }
-        let text = |reason: &SkipReason| match reason {
-            SkipReason::DependencyFailed { failed } => format!("needs {failed}, which failed"),
-            SkipReason::Interrupted => "not done because the run was interrupted".to_owned(),
-            SkipReason::Stopped => "not done because the run stopped".to_owned(),
-        };
-        groups.into_iter().map(|(reason, units)| (text(reason), units)).collect()
+        groups.into_iter().map(|(reason, units)| (skip_reason(reason), units)).collect()
     }
 }
 

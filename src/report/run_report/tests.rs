@@ -9,10 +9,12 @@ use proptest::prelude::*;
 use serde_json::Value;
 
 use super::super::SummaryView;
+use super::super::tests::markdown::assert_inert as assert_inert_markdown;
 use super::super::tests::{Fixture, build_id, key};
 use super::super::timeline::Timeline;
-use super::escape::{code, markup};
+use super::escape::markup;
 use super::{RunView, html, junit, markdown, metadata};
+use crate::base::image_path::ImagePath;
 use crate::base::kind::ImageKind;
 use crate::base::limit::Class;
 use crate::base::safe_text::is_unsafe;
@@ -40,13 +42,16 @@ struct TestRun {
     summary: Summary,
     service: String,
     elapsed: Duration,
+    only_checks: bool,
+    error: Option<&'static str>,
 }
 
 impl TestRun {
     fn new() -> Self {
         let (timeline, summary) = (Timeline::default(), Summary::default());
         let (service, elapsed) = ("local".to_owned(), Duration::ZERO);
-        Self { fixture: Fixture::new(), timeline, summary, service, elapsed }
+        let (fixture, only_checks, error) = (Fixture::new(), false, None);
+        Self { fixture, timeline, summary, service, elapsed, only_checks, error }
     }
 
     fn with<T>(&self, report: impl FnOnce(&RunView<'_>) -> T) -> T {
@@ -63,6 +68,8 @@ impl TestRun {
             service: &self.service,
             limits: &limits,
             began: Timestamp::from_second(1_790_000_000).unwrap(),
+            only_checks: self.only_checks,
+            error: self.error,
         })
     }
 
@@ -77,7 +84,7 @@ impl TestRun {
         let step = self.fixture.create(name, ImageKind::Build, false, vec![]);
         let (unit, action) = (key(name), "build");
         let progress = |phase| {
-            let (unit, build) = (unit.clone(), Some(build_id(&format!("b-{name}"))));
+            let (unit, build) = (unit.clone(), Some(build_id("b-1")));
             let (elapsed, in_phase) = (Duration::ZERO, Duration::ZERO);
             RunEvent::Progress(ActiveTarget { unit, action, phase, build, elapsed, in_phase })
         };
@@ -184,14 +191,7 @@ fn assert_inert(text: &str) {
         assert!(!page.contains(|c| is_unsafe(c) && c != '\n'), "{page:?}");
         assert!(!page.contains(['\u{fffe}', '\u{ffff}']), "{page:?}");
     }
-    let markdown = hostile.with(markdown);
-    let elements: Vec<&str> = markdown.lines().filter(|line| line.starts_with('<')).collect();
-    assert_eq!(elements, ["<pre>", "</pre>"].repeat(2), "{markdown}");
-    for block in markdown.split("\n<pre>\n").skip(1) {
-        let (block, _) = block.split_once("\n</pre>\n").unwrap();
-        assert!(!block.contains(['<', '>']), "{markdown}");
-    }
-    assert!(!markdown.contains(|c| is_unsafe(c) && c != '\n'), "{markdown:?}");
+    assert_inert_markdown(&hostile.with(markdown));
     let read = hostile.with(metadata).to_string();
     let read: Value = serde_json::from_str(&read).unwrap();
     assert_eq!(read["a:v1"]["imgplan"]["error"], text);
@@ -219,11 +219,6 @@ proptest! {
     fn escaped_values_have_no_markup(text in "\\PC{0,30}|[<>&\"'`\n\r\u{1b}]{0,30}") {
         let shown = markup(&text);
         prop_assert!(!shown.contains(['<', '>', '"', '\'', '\n', '\r']), "{:?}", shown);
-        let code = code(&text);
-        let fence = &code[..code.find(|c| c != '`').unwrap_or(1)];
-        let inner = &code[fence.len()..code.len() - fence.len()];
-        prop_assert!(!inner.contains(fence), "{:?}", code);
-        prop_assert!(!code.contains(is_unsafe));
     }
 }
 
@@ -255,8 +250,71 @@ fn two_thousand_failures_fit() {
     }
     let (page, text) = (run.with(html), run.with(markdown));
     assert!(page.len() < 3_000_000, "{} bytes", page.len());
-    assert!(text.len() <= 65_000 && text.contains("more failures"), "{} bytes", text.len());
-    assert!(text.contains("#### Slowest targets") && text.contains("error 0"), "{text}");
+    assert!(text.len() <= 65_000 && text.contains(" rows left out: "), "{} bytes", text.len());
+    assert!(text.contains("error 0"), "{text}");
+}
+
+#[test]
+fn long_names_leave_room_for_the_failures() {
+    let mut run = TestRun::new();
+    let name =
+        |index: String| format!("{index}{}:{}", "n".repeat(240 - index.len()), "t".repeat(120));
+    for base in 0..30 {
+        let failed = name(format!("base-{base}-"));
+        run.target(&failed, 0, 10, Some(&format!("error {base}\nits cause")));
+        for dependent in 0..10 {
+            let reason = SkipReason::DependencyFailed { failed: key(&failed) };
+            run.skip(&name(format!("leaf-{base}-{dependent}-")), reason);
+        }
+    }
+    let text = run.with(markdown);
+    assert!(text.len() <= 65_000, "{} bytes", text.len());
+    assert!(text.contains("building | error 0<br>") && text.contains(" rows left out: "), "{text}");
+    assert_inert_markdown(&text);
+}
+
+#[test]
+fn an_image_that_was_not_built_has_no_name() {
+    let mut run = TestRun::new();
+    for unit in ["a:v1", "b:v1"] {
+        run.fixture.create(unit, ImageKind::Build, true, vec![]);
+    }
+    run.fixture.plan.steps.clear();
+    let entry = run.fixture.state.entries.get_mut(&key("b:v1")).unwrap();
+    entry.built.as_mut().unwrap().path = ImagePath::default();
+    let names = |run: &TestRun| {
+        let of = run.with(metadata);
+        assert_eq!(of["a:v1"]["imgplan"]["status"], "unchanged", "{of:#}");
+        ["a:v1", "b:v1"].map(|unit| of[unit]["image.name"].as_str().map(str::to_owned))
+    };
+    assert_eq!(names(&run), [Some("prime/me/image:1".to_owned()), None]);
+    run.only_checks = true;
+    assert_eq!(names(&run), [None, None]);
+    let xml = run.with(junit);
+    assert!(xml.contains("tests=\"2\" failures=\"0\" errors=\"0\""), "{xml}");
+    let passed = "<testcase name=\"a:v1\" classname=\"imgplan\" time=\"0.000\" />\n";
+    assert!(xml.contains(passed), "{xml}");
+}
+
+#[test]
+fn an_error_of_the_command_is_in_every_report() {
+    let timeout = Some(StopReason::TimedOut(Duration::from_secs(60)));
+    let failed = "The command failed: cannot write imgplan.lock";
+    for (error, stopped, shown, message) in [
+        (Some("cannot write imgplan.lock"), None, failed, "cannot write imgplan.lock"),
+        (None, timeout, "Stopped at its timeout of 1m", "Stopped at its timeout of 1m"),
+    ] {
+        let mut run = TestRun::new();
+        run.target("a:v1", 0, 10, None);
+        (run.error, run.summary.stopped) = (error, stopped);
+        let (page, text, xml) = (run.with(html), run.with(markdown), run.with(junit));
+        assert!(page.contains("<h1 class=\"failed\">1 done</h1>"), "{page}");
+        assert!(page.contains(&format!("<p>{shown}")), "{page}");
+        assert!(text.contains(&format!("**Note:** {shown}")), "{text}");
+        assert!(xml.contains("tests=\"2\" failures=\"0\" errors=\"1\""), "{xml}");
+        let case = "<testcase name=\"imgplan apply\" classname=\"imgplan\" time=\"0.000\">";
+        assert!(xml.contains(&format!("{case}<error message=\"{message}")), "{xml}");
+    }
 }
 
 #[test]
@@ -282,33 +340,39 @@ fn a_target_that_an_aborted_run_left_ends_with_the_run() {
 
 #[test]
 fn the_markdown_of_a_run() {
-    insta::assert_snapshot!(run_of(5).with(markdown), @r"
+    insta::assert_snapshot!(run_of(5).with(markdown), @"
     ### Apply: 3 built, 0 mirrored, 0 updated, 0 forgotten, 0 deleted, 1 failed, 1 skipped, in 20s.
 
-    Owner: `team t1 (PRIME_TEAM_ID)`; service: `local`
+    Owner: <code>team t1 (PRIME&#95;TEAM&#95;ID)</code>
 
-    `` Next: fix the failures, then run `imgplan apply` to continue ``
+    | Failed | While | Error |
+    | --- | --- | --- |
+    | <code>compiler:v2 &#91;build b-1&#93;</code> | building | the build failed: exit code 1<br>help: see the log |
 
-    **Failed** while building: `compiler:v2 [build b-1]`
-    <pre>
+    <details><summary>Error of <code>compiler:v2</code></summary>
+
+    ```text
     the build failed: exit code 1
     #9 [4/4] RUN make -C /src
     cc: error: no input files
-    help: see the log
-    </pre>
+    ```
 
-    #### 1 skipped
+    </details>
 
-    - 1 target: `needs compiler:v2, which failed`: `compiler-user:v1`
+    | Skipped | Reason |
+    | --- | --- |
+    | <code>compiler-user:v1</code> | depends on compiler:v2, which failed |
 
     #### Targets
 
     | Target | Action | Result | Time | Of which waited |
     | --- | --- | --- | ---: | ---: |
-    | `service-3:v3` | build | done | 20s | 4.7s |
-    | `python-base:3.12` | build | done | 15s | 3.4s |
-    | `service-4:v4` | build | done | 13s | 4.9s |
-    | `compiler:v2` | build | failed | 11s | 3.8s |
+    | <code>service-3:v3</code> | build | done | 20s | 4.7s |
+    | <code>python-base:3.12</code> | build | done | 15s | 3.4s |
+    | <code>service-4:v4</code> | build | done | 13s | 4.9s |
+    | <code>compiler:v2</code> | build | failed | 11s | 3.8s |
+
+    Next: fix the failures, then run <code>imgplan apply</code> to continue
     ");
 }
 
@@ -318,15 +382,15 @@ fn the_xml_of_a_run() {
     <?xml version="1.0" encoding="UTF-8"?>
     <testsuites name="imgplan" tests="5" failures="1" errors="0" skipped="1" time="20.147">
     <testsuite name="imgplan apply" timestamp="2026-09-21T14:13:20Z" tests="5" failures="1" errors="0" skipped="1" time="20.147">
-    <testcase name="python-base:3.12" classname="build" time="15.000" />
-    <testcase name="compiler:v2" classname="build" time="11.400"><failure message="the build failed: exit code 1" type="failed while building">the build failed: exit code 1
+    <testcase name="python-base:3.12" classname="imgplan" time="15.000"><properties><property name="action" value="build" /></properties></testcase>
+    <testcase name="compiler:v2" classname="imgplan" time="11.400"><properties><property name="action" value="build" /></properties><failure message="the build failed: exit code 1" type="failed while building">the build failed: exit code 1
     #9 [4/4] RUN make -C /src
     cc: error: no input files
     help: see the log
     build: b-1</failure></testcase>
-    <testcase name="compiler-user:v1" classname="build" time="0.000"><skipped message="needs compiler:v2, which failed" /></testcase>
-    <testcase name="service-3:v3" classname="build" time="20.147" />
-    <testcase name="service-4:v4" classname="build" time="13.196" />
+    <testcase name="compiler-user:v1" classname="imgplan" time="0.000"><properties><property name="action" value="build" /></properties><skipped message="depends on compiler:v2, which failed" /></testcase>
+    <testcase name="service-3:v3" classname="imgplan" time="20.147"><properties><property name="action" value="build" /></properties></testcase>
+    <testcase name="service-4:v4" classname="imgplan" time="13.196"><properties><property name="action" value="build" /></properties></testcase>
     </testsuite>
     </testsuites>
     "#);

@@ -47,7 +47,7 @@ fn without_blocks(text: &str) -> String {
 
 /// Asserts that a text has nothing that a code host or a runner would act on.
 #[track_caller]
-fn assert_inert(text: &str) {
+pub(in crate::report) fn assert_inert(text: &str) {
     assert!(!text.contains(|c| crate::base::safe_text::is_unsafe(c) && c != '\n'), "{text}");
     let text = without_blocks(text);
     for line in text.lines() {
@@ -271,10 +271,10 @@ fn a_result_has_a_table_of_failures_with_their_texts() {
 
     | Skipped | Reason |
     | --- | --- |
-    | <code>leaf:v1</code> | depends on <code>api:v1</code>, which failed |
+    | <code>leaf:v1</code> | depends on api:v1, which failed |
     | <code>last:v1</code> | not started because the run stopped |
 
-    Next: fix the failures, then run &#96;imgplan apply&#96; to continue
+    Next: fix the failures, then run <code>imgplan apply</code> to continue
     ");
     let summary = Summary { built: 2, ..Summary::default() };
     let line = "### Apply: 2 built, 0 mirrored, 0 updated, 0 forgotten, 0 deleted, 0 failed, 0 skipped, in 1m05s.";

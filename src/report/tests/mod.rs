@@ -1,7 +1,7 @@
 //! Hand-written plans with every action and every reason, as both reporters write them.
 
 mod json;
-mod markdown;
+pub(super) mod markdown;
 mod plan;
 mod run;
 mod why;
