@@ -289,7 +289,7 @@ fn a_build_of_another_image_fails_its_unit_only() {
     let failed = env.run(["apply", "--auto-approve"]);
     failed.code(1);
     assert_snapshot!(end(&failed), @"
-    failed while queued: app:v1 [build b-app]
+    failed while building: app:v1 [build b-app]
       the service built app:latest instead
 
     Owner: personal
