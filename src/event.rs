@@ -1,6 +1,7 @@
 //! Events of a run while it goes on, and its summary. Plain values: the runner creates them, the
 //! reporters turn them into text or JSON.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -279,6 +280,16 @@ impl Summary {
     pub fn of_check(self) -> Self {
         let checked = self.built + self.mirrored + self.adopted;
         Self { checked, built: 0, mirrored: 0, adopted: 0, ..self }
+    }
+
+    /// Returns the targets that failed and because of which others were skipped.
+    pub(crate) fn causes(&self) -> HashSet<&ImageRef> {
+        let reasons = self.skipped.iter().map(|(_, reason)| reason);
+        let causes = reasons.filter_map(|reason| match reason {
+            SkipReason::DependencyFailed { failed } => Some(failed),
+            SkipReason::Interrupted | SkipReason::Stopped => None,
+        });
+        causes.collect()
     }
 
     /// Number of targets that are done.

@@ -68,6 +68,16 @@ impl Footer {
         ui.draw_footer(above, &self.drawn)
     }
 
+    /// Writes lines in place of the footer.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the terminal cannot be written to.
+    pub(super) fn erase(&mut self, ui: &mut Ui, above: &str) -> io::Result<()> {
+        self.drawn.clear();
+        ui.draw_footer(above, "")
+    }
+
     fn lines(&mut self, screen: Screen) -> Vec<String> {
         let (now, at) = (self.started.elapsed(), Instant::now());
         let upload_rate = self.upload_rate(at);

@@ -180,8 +180,10 @@ impl Ui {
         Ok(text.lines().count())
     }
 
-    /// Returns the lines of an event of a run, for a screen that is redrawn.
-    pub(super) fn event_text(&self, event: &RunEvent) -> io::Result<String> {
+    /// Returns the lines of an event of a run, for a screen that is redrawn. Writes the event to the file
+    /// of JSON lines.
+    pub(super) fn event_text(&mut self, event: &RunEvent) -> io::Result<String> {
+        self.json_lines(|json| json.event(event))?;
         let (mut out, mut err) = (Vec::new(), Vec::new());
         HumanReporter::new(&mut out, &mut err, self.options).event(event)?;
         Ok(String::from_utf8_lossy(&err).into_owned())

@@ -110,8 +110,8 @@ impl BackgroundWriter {
         self.write(|_| Ok(())).await
     }
 
-    /// Writes the last output of a run, without the footer. If the reader is stuck, the wait ends as soon as a signal
-    /// arrives; `stopped` is true if one has arrived before.
+    /// Writes the last output of a run, without the footer. If the reader is stuck, the wait ends as soon
+    /// as a signal arrives; `stopped` is true if one has arrived before.
     ///
     /// # Errors
     ///
@@ -177,7 +177,7 @@ fn write_above(
             above.push_str(&ui.event_text(&event).unwrap_or_default());
             continue;
         }
-        let _ = ui.draw_footer(&std::mem::take(&mut above), "");
+        let _ = footer.erase(ui, &std::mem::take(&mut above));
         match job {
             WriteJob::Other(write) => write(ui),
             WriteJob::Event(_) | WriteJob::RemoveFooter => return,

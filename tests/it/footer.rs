@@ -199,3 +199,16 @@ fn a_pipe_gets_no_escape_code() {
     let output = env.ok(["apply", "--auto-approve", "--progress", "tty"]);
     output.says("a:latest: Building...").says("a:latest: Built in").never_says("\u{1b}");
 }
+
+#[test]
+fn the_file_of_json_lines_has_the_events_below_a_footer_too() {
+    let env = TestEnv::manifest("version: 1\nimages:\n  - {name: a, context: a}\n");
+    env.context("a", "FROM scratch\n");
+    let call = env.call(["apply", "--auto-approve", "--json-into", "lines.jsonl"]);
+    let screen = call.env("TERM", "xterm-256color").on_terminal_of(80, 24);
+    assert!(screen.contains("\u{1b}[J"), "there is a footer: {screen:?}");
+    let lines = env.read("lines.jsonl");
+    for kind in ["planned_change", "apply_start", "apply_complete", "change_summary"] {
+        assert!(lines.contains(&format!("\"type\":\"{kind}\"")), "{kind}: {lines}");
+    }
+}

@@ -1,7 +1,6 @@
 //! Progress of a run, a line per start and end of a target, and the summary, which says everything
 //! that a reader of nothing else needs.
 
-use std::collections::HashSet;
 use std::io;
 use std::time::Duration;
 
@@ -262,14 +261,7 @@ pub(in crate::report) fn has_failed(summary: &Summary) -> bool {
 /// Groups failures with equal message, phase and outcome. Builds that continue come first, and failures
 /// because of which others were skipped last.
 pub(in crate::report) fn group_failures(summary: &Summary) -> Vec<Vec<&TargetFailure>> {
-    let causes: HashSet<&ImageRef> = summary
-        .skipped
-        .iter()
-        .filter_map(|(_, reason)| match reason {
-            SkipReason::DependencyFailed { failed } => Some(failed),
-            SkipReason::Interrupted | SkipReason::Stopped => None,
-        })
-        .collect();
+    let causes = summary.causes();
     let mut groups: Vec<Vec<&TargetFailure>> = Vec::new();
     for failure in &summary.failures {
         let is_same = |group: &&mut Vec<&TargetFailure>| {

@@ -1,12 +1,9 @@
 //! The failures of a run with their texts, which are cut so that the reports keep a limited size. Pure.
 
-use std::collections::HashSet;
-
 use super::super::human::run::group_failures;
 use super::RunView;
 use super::escape::markup_lines;
-use crate::base::name::ImageRef;
-use crate::event::{SkipReason, TargetFailure};
+use crate::event::TargetFailure;
 
 /// Maximum number of bytes of the text of one failure.
 pub(super) const MAX_TEXT_BYTES: usize = 16_000;
@@ -32,14 +29,7 @@ pub(super) struct FailureGroup<'a> {
 /// are shown.
 pub(super) fn failure_groups<'a>(view: &RunView<'a>, max_bytes: usize) -> Vec<FailureGroup<'a>> {
     let summary = view.result.summary;
-    let causes: HashSet<&ImageRef> = summary
-        .skipped
-        .iter()
-        .filter_map(|(_, reason)| match reason {
-            SkipReason::DependencyFailed { failed } => Some(failed),
-            SkipReason::Interrupted | SkipReason::Stopped => None,
-        })
-        .collect();
+    let causes = summary.causes();
     let is_cause = |failure: &&TargetFailure| causes.contains(&failure.unit);
     let mut groups = group_failures(summary);
     groups.sort_by_key(|group| (group[0].pending, !group.iter().any(is_cause)));
