@@ -55,7 +55,8 @@ impl Client {
         server.signal("TERM");
         let served = server.wait();
         let text = |bytes| String::from_utf8(bytes).unwrap();
-        let shown = format!("{}{}\n{served}", text(output.stdout), text(output.stderr));
+        // What the check says of its failure comes last: logs of CI are cut from the start.
+        let shown = format!("{served}\n{}{}", text(output.stdout), text(output.stderr));
         assert!(output.status.success(), "{shown}");
         assert!(shown.contains("all well"), "{shown}");
     }
