@@ -15,7 +15,7 @@ use imgplan::test_support::base::name::Owner;
 use imgplan::test_support::base::owner::DefaultOwner;
 use imgplan::test_support::base::secret::ApiKey;
 use imgplan::test_support::context::{History, StatCache};
-use imgplan::test_support::event::{RunEvent, Summary};
+use imgplan::test_support::event::{RunEvent, StopReason, Summary};
 use imgplan::test_support::manifest::{Invocation, Workspace};
 use imgplan::test_support::plan::{self, Decision, Plan};
 use imgplan::test_support::run::{self, Run, RunOptions};
@@ -194,7 +194,15 @@ impl Simulation {
     async fn apply(&self, client: Client, events: &mut Vec<RunEvent>) -> Option<Summary> {
         let workspace = self.workspace();
         let mut store = Store::open(self.paths(), "service").unwrap();
+        // A refresh fails after a few faults in a row: the command then ends, and changes nothing.
         let facts = self.facts(&workspace, store.state(), Some(&client)).await;
+        let facts = match facts {
+            Ok(facts) => facts,
+            Err(error) => {
+                let stopped = Some(StopReason::Error(error));
+                return Some(Summary { stopped, ..Summary::default() });
+            }
+        };
         let Decision { workspace, plan, refreshed, bookkeeping } =
             plan::decide(workspace, &facts, store.state(), &plan::PlanOptions::default());
         store.record(&refreshed).unwrap();
@@ -226,7 +234,7 @@ impl Simulation {
         workspace: &Workspace,
         state: &State,
         client: Option<&Client>,
-    ) -> plan::Facts {
+    ) -> Result<plan::Facts, String> {
         let work = self.paths().work;
         let caches = Caches { stat: StatCache::read(&work), history: History::at(&work) };
         let service = client.map(|client| ServiceQuery {
@@ -235,14 +243,14 @@ impl Simulation {
             refresh: Refresh::Full,
         });
         let query = Query { service, ..Query::offline(workspace, state, caches) };
-        survey::facts(query).await.unwrap()
+        survey::facts(query).await.map_err(|error| error.to_string())
     }
 
     /// Returns the plan by the state on disk, without the service.
     pub(crate) fn plan(&self) -> Plan {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let (workspace, state) = (self.workspace(), self.state());
-        let facts = runtime.block_on(self.facts(&workspace, &state, None));
+        let facts = runtime.block_on(self.facts(&workspace, &state, None)).unwrap();
         plan::decide(workspace, &facts, &state, &plan::PlanOptions::default()).plan
     }
 }
