@@ -672,7 +672,11 @@ proptest! {
         let output = convert(&env, "bake", "bake.json");
         if env.exists("imgplan.yaml") {
             output.success();
-            env.ok(["validate"]);
+            let valid = env.run(["validate"]);
+            // A name in `contexts` holds for one target of a bake file, but `published_as` for all
+            // images: that may make a circle, which is an error of `validate`.
+            prop_assume!(!valid.stderr.contains("dependency cycle"));
+            valid.success();
         } else {
             output.code(1).says("bake.json has no image to convert");
         }
