@@ -25,6 +25,7 @@
 //! | 0 | `base` | names, references, digests, spans, limits, secrets, text |
 //! | 1 | `http` | transport, body reader, retry headers, sliding window, fake server for tests |
 //! | 2 | `dockerfile`, `manifest`, `context`, `state`, `api`, `registry` | readers and stores |
+//! | 3 | `shared` | the state in a store that many runners share |
 //! | 3 | `plan` | decision: pure, no async, no file, no clock |
 //! | 4 | `survey`, `event` | gathering facts; the event schema |
 //! | 5 | `run`, `report` | doing and telling; they never import each other |
@@ -47,6 +48,7 @@
 //! | `.imgplan/stat-cache` | `context::StatCache` | digests of files that have not changed |
 //! | `.imgplan/contexts/` | `context::History` | the files of built images, so that a plan can name changes |
 //! | `.imgplan/registry-cache` | `registry::cache` | recent lookups of external references |
+//! | `.imgplan/shared/` | `state` | journal and lock of a run with a shared state |
 //! | `.imgplan/local/` | `server` | state and lockfile of `--local` |
 //! | `schema/imgplan.schema.json` | `manifest::schema` | JSON Schema of the manifest |
 //! | `schema/plan.schema.json` | `report::json` | JSON Schema of a line of `--json` |
@@ -70,6 +72,7 @@ pub(crate) mod registry;
 pub(crate) mod report;
 pub(crate) mod run;
 pub(crate) mod server;
+pub(crate) mod shared;
 pub(crate) mod state;
 pub(crate) mod survey;
 #[cfg(feature = "test-support")]

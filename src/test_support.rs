@@ -56,6 +56,9 @@ pub mod base {
     pub mod secret {
         pub use crate::base::secret::{ApiKey, scrub};
     }
+    pub mod share {
+        pub use crate::base::share::Share;
+    }
     pub mod size {
         pub use crate::base::size::parse_size;
     }

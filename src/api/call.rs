@@ -15,6 +15,7 @@ use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::error::{ApiError, ErrorKind, looks_like_html, shorten};
+use super::gate::Gate;
 use super::rate_limiter::{Permit, RateLimiter};
 use super::redirect::{Redirect, redirect};
 use super::retry::{Attempts, RetryDecision};
@@ -67,6 +68,7 @@ pub(super) struct Caller {
     pub(super) max_attempts: u32,
     /// True if a call that is over a rate limit fails; otherwise it waits.
     pub(super) fails_at_rate_limit: bool,
+    pub(super) gate: Option<Gate>,
 }
 
 /// One call of an endpoint.
@@ -279,13 +281,15 @@ impl Caller {
         })?;
         let mut redirects = 0;
         loop {
+            Gate::pass(self.gate.as_ref().filter(|_| call.method != Method::GET), call.action)
+                .await?;
             let deadline = Instant::now() + call.max_header_wait() + MAX_BODY_TIME;
             let response = self.connection.transport.send(self.request(call, url.clone())?);
             let response = match timeout(call.max_header_wait(), response).await {
                 Ok(response) => {
                     response.map_err(|error| self.broken(call.action, base_url, &error))?
                 }
-                Err(_) => return Err(no_data(call.action, call.max_header_wait())),
+                Err(_) => return Err(ApiError::no_data(call.action, call.max_header_wait())),
             };
             let status = response.status();
             match redirect(&call.method, &url, redirects, status, response.headers()) {
@@ -361,7 +365,7 @@ impl Caller {
                 let error = TransportError { sent: true, ..error };
                 Err(self.broken(action, &self.connection.base_url, &error))
             }
-            Err(BodyError::Silent) if is_success => Err(no_data(action, MAX_SILENCE)),
+            Err(BodyError::Silent) if is_success => Err(ApiError::no_data(action, MAX_SILENCE)),
             Err(BodyError::TimedOut) if is_success => {
                 let message = "the response was not complete in time";
                 Err(ApiError::new(action, ErrorKind::ResponseLost, message))
@@ -391,10 +395,4 @@ impl Caller {
     pub(super) fn clean(&self, text: &str) -> String {
         shorten(&scrub(text, Some(self.connection.key.expose())))
     }
-}
-
-/// Creates the error for a response of which no data arrives.
-fn no_data(action: &'static str, waited: Duration) -> ApiError {
-    let message = format!("no data for {} s", waited.as_secs());
-    ApiError::new(action, ErrorKind::ResponseLost, message)
 }

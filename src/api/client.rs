@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::call::{Call, CallResponse, Caller, Connection};
 use super::endpoint::Endpoint;
 use super::error::{ApiError, ErrorKind, TransferUsage, shorten_lines};
+use super::gate::Gate;
 use super::rate_limiter::{Permit, RateLimiter};
 use super::response::{self, AcceptedBuild, BuildProgress, RefusedSource, RemoteBuild};
 use super::retry::{Attempts, MAX_ATTEMPTS, Repeat};
@@ -127,7 +128,13 @@ impl Client {
         let connection = Arc::new(connection);
         let (max_attempts, fails_at_rate_limit) = (MAX_ATTEMPTS, false);
         Ok(Self {
-            caller: Caller { connection, observer: None, max_attempts, fails_at_rate_limit },
+            caller: Caller {
+                connection,
+                observer: None,
+                max_attempts,
+                fails_at_rate_limit,
+                gate: None,
+            },
         })
     }
 
@@ -135,6 +142,13 @@ impl Client {
     #[must_use]
     pub fn with_observer(&self, observer: Observer) -> Self {
         Self { caller: Caller { observer: Some(observer), ..self.caller.clone() } }
+    }
+
+    /// Returns the same client with a gate, which is passed right before each request that may change
+    /// something, and can refuse it.
+    #[must_use]
+    pub(crate) fn with_gate(&self, gate: Gate) -> Self {
+        Self { caller: Caller { gate: Some(gate), ..self.caller.clone() } }
     }
 
     /// Returns the same client with another maximum number of attempts per request, at least one.

@@ -79,6 +79,12 @@ pub enum ErrorKind {
 }
 
 impl ApiError {
+    /// Creates the error for a response of which no data arrives.
+    pub(super) fn no_data(action: &'static str, waited: Duration) -> Self {
+        let message = format!("no data for {} s", waited.as_secs());
+        Self::new(action, ErrorKind::ResponseLost, message)
+    }
+
     /// Creates the error for a response of the API that is not a success.
     ///
     /// A 404 whose body is not a JSON object comes from an ingress without a backend and not from

@@ -2,14 +2,17 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
 
 use super::error::TransferUsage;
 use super::window::ClassWindow;
-use crate::base::limit::{Class, Limit, transfer_limit};
+use crate::base::budget::{Budget, RunLimit};
+use crate::base::limit::Class;
+#[cfg(any(test, feature = "test-support"))]
+use crate::base::limit::Limit;
 use crate::base::name::Owner;
 use crate::http::notice::{Notice, ObserverRef};
 use crate::http::window::Admission;
@@ -23,8 +26,7 @@ pub struct RateLimiter {
     queues: HashMap<Class, Arc<RateQueue>>,
     /// Transfers are counted per owner.
     transfers: Mutex<HashMap<Owner, Arc<RateQueue>>>,
-    /// Limit on transfers of every owner, if one is configured.
-    configured_transfers: Option<Limit>,
+    budget: Budget,
 }
 
 /// One window and the requests that wait for it, first come, first served.
@@ -53,19 +55,16 @@ pub struct Permit {
 
 impl RateLimiter {
     /// Creates a limiter with these limits, and with the default limits of all other classes.
+    #[cfg(any(test, feature = "test-support"))]
     pub fn new(limits: &[(Class, Limit)]) -> Self {
-        let configured = |class| {
-            limits.iter().rev().find(|(limited, _)| *limited == class).map(|(_, limit)| *limit)
-        };
-        let queue = |class: Class| {
-            let limit = configured(class).unwrap_or_else(|| class.default_limit());
-            (class, Arc::new(RateQueue::new(class, limit)))
-        };
-        Self {
-            queues: Class::ALL.into_iter().map(queue).collect(),
-            transfers: Mutex::default(),
-            configured_transfers: configured(Class::Images),
-        }
+        Self::within(Budget::new(limits.to_vec()))
+    }
+
+    /// Creates a limiter with the limits of a budget.
+    pub fn within(budget: Budget) -> Self {
+        let queue = |class| (class, Arc::new(RateQueue::new(class, budget.of(class))));
+        let queues = Class::ALL.into_iter().map(queue).collect();
+        Self { queues, transfers: Mutex::default(), budget }
     }
 
     /// Waits for a slot of a class.
@@ -92,17 +91,16 @@ impl RateLimiter {
     /// Returns the permit for images that were sent without one, and that count for the personal
     /// account.
     pub(super) fn sent_without_permit(&self, images: u32) -> Permit {
-        let limit = self.configured_transfers.unwrap_or_else(|| Class::Images.default_limit());
-        let queue = self.queue_of(&Owner::Personal, limit);
+        let queue = self.queue_of(&Owner::Personal, self.budget.of(Class::Images));
         queue.window().sent(images);
         Permit { queue, slots: images, admitted: Instant::now() }
     }
 
     fn transfers_of(&self, owner: &Owner) -> Option<Arc<RateQueue>> {
-        Some(self.queue_of(owner, transfer_limit(owner, self.configured_transfers)?))
+        Some(self.queue_of(owner, self.budget.of_transfers(owner)?))
     }
 
-    fn queue_of(&self, owner: &Owner, limit: Limit) -> Arc<RateQueue> {
+    fn queue_of(&self, owner: &Owner, limit: RunLimit) -> Arc<RateQueue> {
         let mut queues = self.transfers.lock().unwrap_or_else(PoisonError::into_inner);
         let queue = queues.entry(owner.clone());
         Arc::clone(queue.or_insert_with(|| Arc::new(RateQueue::new(Class::Images, limit))))
@@ -110,11 +108,11 @@ impl RateLimiter {
 }
 
 impl RateQueue {
-    fn new(class: Class, limit: Limit) -> Self {
+    fn new(class: Class, limit: RunLimit) -> Self {
         Self {
             class,
             first: tokio::sync::Mutex::new(()),
-            window: Mutex::new(ClassWindow::new(limit)),
+            window: Mutex::new(ClassWindow::of_run(limit, SystemTime::now(), Instant::now())),
             freed: Notify::new(),
             last_reported: Mutex::new(None),
         }

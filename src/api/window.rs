@@ -1,11 +1,12 @@
 //! The rate limit of one class of requests: admits requests without exceeding any window of the
 //! service, and finds a fair share if others use the same limit. Pure: the time is given.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
 use super::error::TransferUsage;
+use crate::base::budget::{RunLimit, Turns};
 use crate::base::limit::Limit;
 use crate::http::window::{Admission, SlidingWindow, pause_after};
 
@@ -26,13 +27,27 @@ pub(super) struct ClassWindow {
     capacity: u32,
     /// Time of the last 429, or of the last growth of `capacity` since.
     quiet_since: Option<Instant>,
+    /// Turns of the run, and the beginning of one of them.
+    turns: Option<(Turns, Instant)>,
 }
 
 impl ClassWindow {
     /// Creates an empty window with the full capacity.
+    #[cfg(test)]
     pub(super) fn new(limit: Limit) -> Self {
-        let window = SlidingWindow::new(limit.window);
-        Self { limit, window, capacity: limit.count, quiet_since: None }
+        Self::of_run(RunLimit { limit, turns: None }, SystemTime::UNIX_EPOCH, Instant::now())
+    }
+
+    /// Creates an empty window with the full capacity. The turns of all runs are at times of the clock,
+    /// which shows `clock` at the time `now`.
+    pub(super) fn of_run(run: RunLimit, clock: SystemTime, now: Instant) -> Self {
+        let RunLimit { limit, turns } = run;
+        let turns = turns.map(|turns| (turns, now + time_to_turn(turns, clock)));
+        // A slot is free again one window after the response, and the next turn must find it free.
+        let length =
+            turns.map_or(limit.window, |(turns, _)| limit.window.saturating_sub(turns.step));
+        let window = SlidingWindow::new(length);
+        Self { limit, window, capacity: limit.count, quiet_since: None, turns }
     }
 
     /// Returns the number of slots that the limit allows.
@@ -54,7 +69,7 @@ impl ClassWindow {
         // A request larger than the present capacity is admitted when nothing else is in flight.
         let needed = slots.min(self.capacity);
         match (self.window.used() + needed).saturating_sub(self.capacity) {
-            0 => self.window.take(slots),
+            0 => self.next_turn(now).unwrap_or_else(|| self.window.take(slots)),
             missing => self.free_at(missing),
         }
     }
@@ -85,7 +100,18 @@ impl ClassWindow {
                 return Admission::At(next);
             }
         }
-        self.window.take(free.min(max_slots))
+        self.next_turn(now).unwrap_or_else(|| self.window.take(free.min(max_slots)))
+    }
+
+    /// Returns the beginning of the next turn, if it is the turn of another run now.
+    fn next_turn(&self, now: Instant) -> Option<Admission> {
+        let (turns, first) = self.turns?;
+        let Some(elapsed) = now.checked_duration_since(first) else {
+            return Some(Admission::At(first));
+        };
+        let nanos = elapsed.as_nanos() % turns.period.as_nanos().max(1);
+        let of_turn = Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX));
+        (of_turn >= turns.length).then(|| Admission::At(now + turns.period.saturating_sub(of_turn)))
     }
 
     /// Takes slots for a request that was sent without asking.
@@ -186,9 +212,18 @@ impl ClassWindow {
     }
 }
 
+/// Returns the time until the next turn begins.
+fn time_to_turn(turns: Turns, clock: SystemTime) -> Duration {
+    let period = turns.period.as_nanos().max(1);
+    let at = clock.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_nanos() % period;
+    let wait = (turns.offset.as_nanos() % period + period - at) % period;
+    Duration::from_nanos(u64::try_from(wait).unwrap_or(u64::MAX))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::budget::share_of;
     use proptest::prelude::*;
 
     fn limit(count: u32, millis: u64) -> Limit {
@@ -406,5 +441,21 @@ mod tests {
                 prop_assert!(within <= count, "{within} in one window of {count}");
             }
         }
+    }
+
+    #[test]
+    fn runs_take_turns_by_the_clock() {
+        let share = "2/4".parse().unwrap();
+        let run = share_of(limit(2, 1000), "1/4".parse().unwrap(), Some(share));
+        // Steps of 525 ms: the turns of the second run are at 525 ms, 2625 ms and so on.
+        let (start, clock) = (Instant::now(), SystemTime::UNIX_EPOCH + SEC);
+        let at = |millis| start + Duration::from_millis(millis);
+        let mut window = ClassWindow::of_run(run, clock, start);
+        assert_eq!(window.admit(1, at(0)), Admission::At(at(1625)));
+        assert_eq!(window.admit(1, at(1625)), Admission::Granted(1));
+        window.complete(1, at(2000));
+        assert_eq!(window.admit(1, at(2001)), Admission::At(at(2000 + 1575)));
+        assert_eq!(window.admit_up_to(5, &mut None, at(3600)), Admission::At(at(3725)));
+        assert_eq!(window.admit_up_to(5, &mut None, at(3749)), Admission::Granted(1));
     }
 }

@@ -48,18 +48,18 @@ input_kinds! {
     Dockerfile: 4,
     /// A `.dockerignore`, of a context or of a Dockerfile.
     IgnoreFile: 4,
-    /// The lockfile. A target takes about 1 KB.
-    Lockfile: 256,
-    /// The journal. A target takes about 2 KB.
-    Journal: 512,
+    /// The lockfile. A target takes about 1 KB: room for a million.
+    Lockfile: 1024,
+    /// The journal. A target takes about 2 KB: room for half a million in one run.
+    Journal: 1024,
     /// The stat cache. A file of a context takes about 100 bytes.
     StatCache: 512,
     /// The list of the files of a context that was built.
     FileList: 256,
-    /// The cache of registry lookups: 64 MB are some 200,000 references.
-    RegistryCache: 64,
-    /// A saved plan.
-    SavedPlan: 256,
+    /// The cache of registry lookups: 256 MB are some 800,000 references.
+    RegistryCache: 256,
+    /// A saved plan. A step takes about 0.5 KB.
+    SavedPlan: 1024,
     /// A file of `--target-file` or `--exclude-file`.
     TargetFile: 16,
     /// The configuration of the provider's client, `~/.prime/config.json`.

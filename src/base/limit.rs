@@ -71,7 +71,7 @@ pub(crate) const TEAM_TRANSFER_LIMIT: Limit = Limit { count: 60, window: Duratio
 /// Returns the transfer limit of an owner, counted in images: the configured one, else the
 /// documented one. `None` means unlimited: the service does not count transfers of the platform
 /// (API contract, section 3).
-pub(crate) fn transfer_limit(owner: &Owner, configured: Option<Limit>) -> Option<Limit> {
+pub(super) fn transfer_limit(owner: &Owner, configured: Option<Limit>) -> Option<Limit> {
     configured.or(match owner {
         Owner::Personal => Some(Class::Images.default_limit()),
         Owner::Team(_) => Some(TEAM_TRANSFER_LIMIT),

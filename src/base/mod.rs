@@ -2,6 +2,8 @@
 //! is validated once, when it is parsed into one of these types. Pure, except for the three doors to
 //! files: [`input`] reads, [`mod@file`] replaces and locks, and [`work_dir`] keeps the work folder.
 
+pub(crate) mod bucket;
+pub(crate) mod budget;
 pub(crate) mod clean_path;
 pub(crate) mod digest;
 pub(crate) mod engine_kind;
@@ -25,9 +27,11 @@ pub(crate) mod reference;
 pub(crate) mod runner_command;
 pub(crate) mod safe_text;
 pub(crate) mod secret;
+pub(crate) mod share;
 pub(crate) mod size;
 pub(crate) mod source_ref;
 pub(crate) mod span;
+pub(crate) mod state_url;
 pub(crate) mod template;
 pub(crate) mod text;
 pub(crate) mod work_dir;

@@ -3,6 +3,7 @@
 use super::args::{ApplyArgs, OutputFormat};
 use super::failure::Failure;
 use super::refresh;
+use super::selection::check_partition_keeps_pins;
 use super::ui::Ui;
 use crate::base::text::{list, plural};
 use crate::plan::{Action, Plan, SavedPlan};
@@ -14,6 +15,7 @@ const MAX_NAMES_SHOWN: usize = 3;
 /// Fails if flags contradict each other, or if approval is needed and cannot be given.
 pub(super) fn check_args(ui: &Ui, args: &ApplyArgs) -> Result<(), Failure> {
     args.lookup.check(false)?;
+    check_partition_keeps_pins(&args.selection, &args.lookup)?;
     if args.refresh_only {
         return refresh::check(&args.lookup, &args.selection);
     }
@@ -48,7 +50,7 @@ pub(super) fn show(
 /// # Errors
 ///
 /// Fails if more images would be deleted than is allowed, and if the answer cannot be read.
-pub(super) fn is_approved(
+pub(super) async fn is_approved(
     ui: &mut Ui,
     plan: &Plan,
     owners: &str,
@@ -56,7 +58,7 @@ pub(super) fn is_approved(
 ) -> Result<bool, Failure> {
     check_deletions(plan, args)?;
     let needs_approval = !plan.is_noop() || !plan.unprotects.is_empty();
-    Ok(!needs_approval || args.saved.is_some() || args.auto_approve || prompt(ui, owners)?)
+    Ok(!needs_approval || args.saved.is_some() || args.auto_approve || prompt(ui, owners).await?)
 }
 
 /// Fails if more images would be deleted than is allowed. With `--auto-approve` nobody has seen the
@@ -79,7 +81,7 @@ fn check_deletions(plan: &Plan, args: &ApplyArgs) -> Result<(), Failure> {
     Err(Failure::with_help(message, help))
 }
 
-fn prompt(ui: &mut Ui, owners: &str) -> Result<bool, Failure> {
+async fn prompt(ui: &mut Ui, owners: &str) -> Result<bool, Failure> {
     let question = Question {
         text: &format!("Apply these changes for {owners}?"),
         declined: "Nothing was changed.",
@@ -87,7 +89,7 @@ fn prompt(ui: &mut Ui, owners: &str) -> Result<bool, Failure> {
         flag: "--auto-approve",
         accepts_y: false,
     };
-    is_confirmed(ui, &question)
+    is_confirmed(ui, &question).await
 }
 
 /// A question to which `yes` is the confirmation.
@@ -108,10 +110,10 @@ pub(super) struct Question<'a> {
 /// # Errors
 ///
 /// Fails if the answer cannot be read.
-pub(super) fn is_confirmed(ui: &mut Ui, question: &Question<'_>) -> Result<bool, Failure> {
+pub(super) async fn is_confirmed(ui: &mut Ui, question: &Question<'_>) -> Result<bool, Failure> {
     let accepted = if question.accepts_y { "[y/N]" } else { "Only \"yes\" is accepted:" };
     let text = format!("{} {accepted}", question.text);
-    let answer = ui.prompt(&text).map_err(|error| {
+    let answer = ui.prompt(&text).await.map_err(|error| {
         let help = format!("use {}", question.flag);
         Failure::with_help(format!("cannot read the answer: {error}"), help)
     })?;

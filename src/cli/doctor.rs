@@ -24,6 +24,7 @@ use super::ui::Ui;
 use crate::base::text::plural;
 use crate::manifest::Workspace;
 use crate::report::checks::{Check, Verdict};
+use crate::shared::{SharedError, SharedState};
 use crate::state::{StateError, StateSnapshot};
 
 pub(super) async fn run(
@@ -44,11 +45,16 @@ pub(super) async fn run(
         initiate: profile.map(ServiceProfile::initiate_limit),
     };
     let paths = machine.paths.clone();
+    let shared = async {
+        let service = profile.filter(|service| service.state.is_some() && !args.offline)?;
+        Some(shared_state(service).await)
+    };
+    let shared = shared.await;
     let state = unless_late(move || StateSnapshot::read(&paths)).await;
     let unasked = unasked(args.offline, state.as_ref());
     let machine = async {
         match state {
-            Some(state) => unless_late(move || machine.checks(state)).await,
+            Some(state) => unless_late(move || machine.checks(state, shared)).await,
             None => None,
         }
     };
@@ -67,6 +73,20 @@ pub(super) async fn run(
     ui.checks(&checks)?;
     let is_stopped = checks.iter().any(|check| check.verdict == Verdict::Error);
     Ok(if is_stopped { Exit::Error } else { Exit::Success })
+}
+
+/// Tests the store of a shared state.
+async fn shared_state(service: &ServiceProfile) -> Check {
+    let check = async {
+        let Some(url) = &service.state else { return Ok(String::new()) };
+        let shared = SharedState::find(url, Some(&service.name)).await?;
+        shared.check_store().await?;
+        Ok(format!("{url} can be written, and enforces conditional writes"))
+    };
+    match check.await {
+        Ok(finding) => Check::new("state", Verdict::Ok, finding),
+        Err::<_, SharedError>(error) => problem("state", Verdict::Error, &Failure::from(error)),
+    }
 }
 
 /// Runs code that may block on a file system. `None` if that takes too long.

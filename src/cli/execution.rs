@@ -4,12 +4,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
+use tokio::sync::mpsc::UnboundedReceiver;
 
 use super::args::ApplyArgs;
 use super::failure::{Exit, Failure};
 use super::footer::Footer;
 use super::service::{ServiceConnection, ServiceProfile};
 use super::settings::Settings;
+use super::state_place::OpenState;
 use super::ui::Ui;
 use super::writer::BackgroundWriter;
 use super::{rerun, signals};
@@ -24,7 +26,7 @@ use crate::report::estimate::{Estimator, KindLimits};
 use crate::report::run_report::RunView;
 use crate::report::timeline::Timeline;
 use crate::run::{self, Run, RunError, RunOptions};
-use crate::state::{State, Store};
+use crate::state::State;
 
 /// Minimum of the default number of builds in flight. A limit of 10 requests in 1 s must not mean that
 /// 10 builds of an hour run at the same time.
@@ -97,22 +99,22 @@ impl Execution<'_> {
     pub(super) async fn run(
         &self,
         run: Run<'_>,
-        store: &mut Store,
+        open: &mut OpenState,
         connection: ServiceConnection,
     ) -> Result<Exit, Failure> {
         let only_checks = connection.only_checks();
         if !run.plan.is_noop() {
-            return self.run_steps(run, store, connection, only_checks).await;
+            return self.run_steps(run, open, connection, only_checks).await;
         }
         let (summary, timeline) = (Summary::default(), Timeline::default());
         let (elapsed, owners) = (Duration::ZERO, self.owners.as_str());
         let result = SummaryView { summary: &summary, elapsed, next: None, owners };
-        let committed = store.commit();
+        let committed = open.close().await;
         let note = connection.registry_note();
         let closed = connection.close().await;
         let failure = committed.err().map(Failure::from).or(closed.err());
         let end = RunEnd { timeline: &timeline, result, only_checks, failure: failure.as_ref() };
-        let unwritten = self.write_files(run.plan, run.workspace, store.state(), &end);
+        let unwritten = self.write_files(run.plan, run.workspace, open.store.state(), &end);
         if let Some(failure) = failure.or(unwritten) {
             return Err(failure);
         }
@@ -161,15 +163,16 @@ impl Execution<'_> {
     async fn run_steps(
         &self,
         run: Run<'_>,
-        store: &mut Store,
+        open: &mut OpenState,
         connection: ServiceConnection,
         only_checks: bool,
     ) -> Result<Exit, Failure> {
         let (plan, workspace) = (run.plan, run.workspace);
         let (started, mut signals) = (Instant::now(), signals::listen());
+        self.settings.background.leave_signals();
         let timeline = Arc::new(Mutex::new(Timeline::of_run(started)));
         let footer = self.ui.has_footer().then(|| {
-            let estimator = self.estimator(&run, store.state());
+            let estimator = self.estimator(&run, open.store.state());
             Footer::new(Arc::clone(&timeline), estimator, run.client.clone(), started)
         });
         let writer = BackgroundWriter::start_with_footer(self.ui, footer)?;
@@ -180,22 +183,21 @@ impl Execution<'_> {
             timeline.observe(&event, started.elapsed());
             writer.event(event);
         };
-        let (summary, error) = match run::execute(run, store, &mut report, &mut signals).await {
-            Ok(summary) => (summary, None),
-            Err(error) => {
-                let RunError::NotRecorded { summary, .. } = &error;
-                (Summary::clone(summary), Some(Failure::from(error)))
-            }
-        };
+        let (summary, error) = execute(run, open, &mut report, &mut signals).await;
         // Also after an error: the disk may have free space again.
-        let committed = store.commit();
+        let committed = tokio::select! {
+            biased;
+            committed = open.close() => committed.map_err(Failure::from),
+            // The shards are still written for some seconds, and the journal has all records.
+            Some(_) = signals.recv() => Err(Failure::new("interrupted while the state was written")),
+        };
         if summary.failures.iter().any(|failure| failure.phase == Phase::Package) {
             // A cached digest may be wrong: the next plan reads all files again.
             StatCache::forget(&self.settings.work_dir());
         }
         let note = connection.registry_note();
         let closed = connection.close().await;
-        let failure = error.or(committed.err().map(Failure::from)).or(closed.err());
+        let failure = error.or(committed.err()).or(closed.err());
         let detailed = self.args.detailed_exitcode;
         let exit = failure.as_ref().map_or_else(|| exit(&summary, detailed), |f| f.exit);
         let stopped = matches!(summary.stopped, Some(StopReason::Interrupted(_)));
@@ -211,7 +213,7 @@ impl Execution<'_> {
             let result = SummaryView { summary: &summary, elapsed, next, owners: &owners };
             let end =
                 RunEnd { timeline: &timeline, result, only_checks, failure: failure.as_ref() };
-            self.write_files(plan, workspace, store.state(), &end)
+            self.write_files(plan, workspace, open.store.state(), &end)
         };
         let exit = unwritten.as_ref().map_or(exit, |failure| exit.or_error(failure.exit));
         let finish = move |ui: &mut Ui| {
@@ -226,6 +228,24 @@ impl Execution<'_> {
         };
         writer.finish(finish, stopped, &mut signals).await?;
         Ok(exit)
+    }
+}
+
+/// Carries out the steps, with the lease of a shared state if there is one. Returns the results, and the
+/// error if the state could not be recorded.
+async fn execute(
+    run: Run<'_>,
+    open: &mut OpenState,
+    report: &mut dyn FnMut(&RunEvent),
+    signals: &mut UnboundedReceiver<Signal>,
+) -> (Summary, Option<Failure>) {
+    let state = (&mut open.store, open.lease.as_ref());
+    match run::execute(run, state, report, signals).await {
+        Ok(summary) => (summary, None),
+        Err(error) => {
+            let RunError::NotRecorded { summary, .. } = &error;
+            (Summary::clone(summary), Some(Failure::from(error)))
+        }
     }
 }
 

@@ -14,6 +14,7 @@ use crate::context::{PackError, ScanError};
 use crate::manifest::ManifestError;
 use crate::run::RunError;
 use crate::server::ServerError;
+use crate::shared::SharedError;
 use crate::state::StateError;
 use crate::survey::{ContextError, SurveyError};
 
@@ -181,10 +182,16 @@ failures!(ManifestError, SurveyError, RunError, ServerError, ScanError, PackErro
 impl From<StateError> for Failure {
     fn from(error: StateError) -> Self {
         let exit = match error {
-            StateError::Locked { .. } => Exit::Locked,
+            StateError::Locked { .. } | StateError::Replica { is_locked: true, .. } => Exit::Locked,
             _ => Exit::Error,
         };
         Self { exit, ..Self::of(error) }
+    }
+}
+
+impl From<SharedError> for Failure {
+    fn from(error: SharedError) -> Self {
+        StateError::from(error).into()
     }
 }
 

@@ -27,14 +27,14 @@ pub(super) async fn run(
     args: ImportArgs,
 ) -> Result<Exit, Failure> {
     let cache = PendingCache::start(settings);
-    let session = Session::write(settings, &args.service)?;
+    let session = Session::write(ui, settings, (&args.service, &args.lease)).await?;
     session.print_warnings(ui)?;
-    let Session { workspace, service, state: mut store } = session;
-    check_resolved(store.state(), true, &service.paths.lockfile)?;
+    let Session { workspace, service, state: mut open } = session;
+    check_resolved(open.store.state(), true, &service.paths.lockfile)?;
     let facts =
-        survey::facts(Query::offline(&workspace, store.state(), cache.load(&service).await))
+        survey::facts(Query::offline(&workspace, open.store.state(), cache.load(&service).await))
             .await?;
-    let (state, options) = (store.state(), PlanOptions::default());
+    let (state, options) = (open.store.state(), PlanOptions::default());
     let identities = plan::identify(&workspace, &facts, state, &options);
     let workspace = plan::resolve_tags(workspace, &identities);
     let id = find_unit(&workspace, &args.image)?;
@@ -68,8 +68,8 @@ pub(super) async fn run(
     };
     let (kind, platform) = (unit.kind(), unit.platform);
     let record = Record::Known { unit: remote.clone(), kind, platform, built: Some(built) };
-    store.record(&[record])?;
-    store.commit()?;
+    open.store.record(&[record])?;
+    open.close().await?;
     if !ui.is_json() {
         ui.data(format_args!("Imported {remote}; it is recorded as up to date."))?;
     }

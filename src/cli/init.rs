@@ -44,7 +44,11 @@ const QUESTION: Question<'_> = Question {
     accepts_y: true,
 };
 
-pub(super) fn run(ui: &mut Ui, settings: &Settings, args: &InitArgs) -> Result<Exit, Failure> {
+pub(super) async fn run(
+    ui: &mut Ui,
+    settings: &Settings,
+    args: &InitArgs,
+) -> Result<Exit, Failure> {
     let here = Path::new(".");
     check_place(here)?;
     let root = here.canonicalize().at("find the folder", here)?;
@@ -63,7 +67,7 @@ pub(super) fn run(ui: &mut Ui, settings: &Settings, args: &InitArgs) -> Result<E
     if is_empty {
         return Err(nothing_found(count));
     }
-    if !args.yes && !is_confirmed(ui, &QUESTION)? {
+    if !args.yes && !is_confirmed(ui, &QUESTION).await? {
         return Ok(Exit::Declined);
     }
     match file::create(Path::new(MANIFEST), text.as_bytes()) {

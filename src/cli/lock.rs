@@ -46,19 +46,19 @@ pub(super) async fn run(ui: &mut Ui, settings: &Settings, args: LockArgs) -> Res
         let update = PinUpdate::find(ui, settings, &args, workspace, state).await?;
         return update.print(ui, workspace, state, "Would pin");
     }
-    let session = Session::write(settings, &args.service)?;
+    let session = Session::write(ui, settings, (&args.service, &args.lease)).await?;
     session.print_warnings(ui)?;
-    let Session { workspace, service, state: mut store } = session;
+    let Session { workspace, service, state: mut open } = session;
     let lockfile = &service.paths.lockfile;
     // Without the contexts, the right side of a conflict between targets is unknown.
-    check_resolved(store.state(), false, lockfile)?;
-    if store.has_conflict_markers() {
-        ui.notes(&conflict_notes(lockfile, store.state()))?;
+    check_resolved(open.store.state(), false, lockfile)?;
+    if open.store.has_conflict_markers() {
+        ui.notes(&conflict_notes(lockfile, open.store.state()))?;
     }
-    let update = PinUpdate::find(ui, settings, &args, &workspace, store.state()).await?;
-    let before = store.state().clone();
-    store.record(&update.records)?;
-    store.commit()?;
+    let update = PinUpdate::find(ui, settings, &args, &workspace, open.store.state()).await?;
+    let before = open.store.state().clone();
+    open.store.record(&update.records)?;
+    open.close().await?;
     update.print(ui, &workspace, &before, "Pinned")
 }
 

@@ -6,7 +6,7 @@ use super::failure::Failure;
 use crate::base::text::{list, plural};
 use crate::manifest::Workspace;
 use crate::plan::reason::short;
-use crate::plan::unpinned::{Unpinned, outdated_pins};
+use crate::plan::unpinned::{Unpinned, UnpinnedCause, outdated_pins};
 use crate::state::{Pin, State};
 
 /// Maximum number of conflicts or pins named in an error.
@@ -105,4 +105,29 @@ pub(super) fn check_pins(
         list(problems, MAX_NAMES_SHOWN)
     );
     Err(Failure::with_help(message, "run `imgplan lock` and commit the lockfile"))
+}
+
+/// Fails if the project uses pins and some are missing. A run of a partition does not pin: the runs of the
+/// other parts could get other digests.
+pub(super) fn check_no_missing_pins(
+    workspace: &Workspace,
+    state: &State,
+    lockfile: &Path,
+) -> Result<(), Failure> {
+    let mut missing = outdated_pins(workspace, state).missing;
+    // Other references cannot be pinned, or their pin is the same for all parts.
+    missing.retain(|unpinned| unpinned.cause == UnpinnedCause::Unknown);
+    if state.pins.is_empty() || missing.is_empty() {
+        return Ok(());
+    }
+    let message = format!(
+        "{} has no pin for {}, and a run with --partition adds none: {}",
+        lockfile.display(),
+        plural(missing.len(), "reference"),
+        list(missing.iter().map(Unpinned::message), MAX_NAMES_SHOWN)
+    );
+    Err(Failure::with_help(
+        message,
+        "run `imgplan lock` first, so that all parts use the same pins",
+    ))
 }

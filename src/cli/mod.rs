@@ -5,10 +5,13 @@
 mod apply;
 mod approval;
 mod args;
+mod background;
+mod base_wait;
 mod code_quality;
 mod completions;
 mod context;
 mod convert;
+mod decision;
 mod diagnostic;
 mod doctor;
 mod door;
@@ -47,6 +50,8 @@ mod session;
 mod settings;
 mod show;
 mod signals;
+mod state;
+mod state_place;
 mod status;
 mod survey;
 mod threads;
@@ -83,7 +88,15 @@ pub fn main() -> ExitCode {
         .and_then(|()| tokio::runtime::Builder::new_multi_thread().enable_all().build());
     let result = match runtime {
         Ok(runtime) => {
-            let result = runtime.block_on(run(&mut ui, &settings, cli.command));
+            let result = runtime.block_on(async {
+                let result = tokio::select! {
+                    biased;
+                    result = run(&mut ui, &settings, cli.command) => result,
+                    failure = settings.background.interrupted() => Err(failure),
+                };
+                settings.background.end().await;
+                result
+            });
             // Tasks that still run are not needed: all results are on disk.
             runtime.shutdown_background();
             result
@@ -104,7 +117,7 @@ async fn run(ui: &mut Ui, settings: &Settings, command: Command) -> Result<Exit,
         })?;
     }
     match command {
-        Command::Init(args) => init::run(ui, settings, &args),
+        Command::Init(args) => init::run(ui, settings, &args).await,
         Command::Validate(args) => validate::run(ui, settings, args).await,
         Command::Plan(args) => plan::run(ui, settings, args).await,
         Command::Why(args) => why::run(ui, settings, args).await,
@@ -113,9 +126,10 @@ async fn run(ui: &mut Ui, settings: &Settings, command: Command) -> Result<Exit,
         Command::Import(args) => import::run(ui, settings, args).await,
         Command::Status(args) => status::run(ui, settings, args).await,
         Command::Logs(args) => logs::run(ui, settings, args).await,
-        Command::Show(args) => show::run(ui, settings, args),
+        Command::Show(args) => show::run(ui, settings, args).await,
+        Command::State(args) => state::run(ui, settings, args.command).await,
         Command::Graph(args) => graph::run(ui, settings, args),
-        Command::Context(args) => context::run(ui, settings, args),
+        Command::Context(args) => context::run(ui, settings, args).await,
         Command::Schema(args) => schema::run(ui, args),
         Command::Convert(args) => convert::run(ui, args),
         Command::Serve(args) => serve::run(ui, args).await,

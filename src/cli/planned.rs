@@ -8,9 +8,11 @@ use super::args::{LookupArgs, SelectionArgs, ServiceArgs};
 use super::failure::Failure;
 use super::history;
 use super::owner_change;
+use super::selection::check_partition_keeps_pins;
 use super::service::ServiceProfile;
 use super::session::{PendingCache, Session};
 use super::settings::Settings;
+use super::state_place;
 use super::survey::SurveyRequest;
 use super::ui::Ui;
 use crate::base::file;
@@ -56,6 +58,7 @@ impl Planned {
         let PlanQuery { service: args, selection, lookup, offline, refresh_only, deny_warnings } =
             query;
         lookup.check(offline)?;
+        check_partition_keeps_pins(selection, lookup)?;
         let cache = PendingCache::start(settings);
         let session = Session::read(settings, args).await?;
         session.print_warnings(ui)?;
@@ -66,6 +69,10 @@ impl Planned {
         let has_conflict_markers = snapshot.has_conflict_markers;
         let mut state = snapshot.state;
         let options = selection.plan_options(&workspace, &state)?;
+        if service.state.is_some() {
+            state_place::check_whole_shards(options.selection.partition)?;
+        }
+        let service = service.with_partition(options.selection.partition);
         let client = if offline { None } else { service.reader()? };
         let facts = SurveyRequest {
             settings,

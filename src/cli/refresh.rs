@@ -7,12 +7,13 @@ use serde_json::json;
 use super::args::{LookupArgs, SelectionArgs};
 use super::failure::{Exit, Failure};
 use super::selection::check_conflicts;
+use super::state_place::OpenState;
 use super::ui::Ui;
 use crate::base::name::ImageRef;
 use crate::base::text::plural;
 use crate::plan::facts::Drift;
 use crate::plan::{self, Facts};
-use crate::state::{Entry, State, Store};
+use crate::state::{Entry, State};
 
 /// Fails if flags contradict `--refresh-only`, which compares all images and plans nothing.
 pub(super) fn check(lookup: &LookupArgs, selection: &SelectionArgs) -> Result<(), Failure> {
@@ -87,20 +88,20 @@ fn is_in_progress(entry: &Entry) -> bool {
 }
 
 /// Prints the drift and updates the lockfile to match the service.
-pub(super) fn apply(
+pub(super) async fn apply(
     ui: &mut Ui,
     facts: &Facts,
-    store: &mut Store,
+    open: &mut OpenState,
     detailed_exitcode: bool,
 ) -> Result<Exit, Failure> {
-    show(ui, facts, store.state())?;
-    let replaced = store.state().entries.iter().any(|(key, entry)| {
+    show(ui, facts, open.store.state())?;
+    let replaced = open.store.state().entries.iter().any(|(key, entry)| {
         let drift = entry.built.as_ref().and_then(|built| facts.drift(key, built));
         drift == Some(Drift::Replaced) && !is_in_progress(entry)
     });
-    let records = plan::refresh_records(facts, store.state());
-    store.record(&records)?;
-    store.commit()?;
+    let records = plan::refresh_records(facts, open.store.state());
+    open.store.record(&records)?;
+    open.close().await?;
     if !records.is_empty() {
         let images = plural(records.len(), "image");
         ui.message(format_args!("Updated the lockfile for {images}."))?;

@@ -11,7 +11,7 @@ use crate::base::secret::is_secret_name;
 use crate::base::text::{exact_duration, shell_word};
 use crate::event::Summary;
 use crate::manifest::{Invocation, Override, Variable, Workspace};
-use crate::plan::{Plan, Reason, Step};
+use crate::plan::{Partition, Plan, Reason, Step};
 use crate::server::BuildNetwork;
 
 /// Returns the command that applies a saved plan.
@@ -42,16 +42,41 @@ pub(super) fn remaining_replacements(
     plan.steps.iter().filter_map(pattern).collect()
 }
 
+/// Returns the command that brings the bases of a partition up to date.
+pub(super) fn trunk(settings: &Settings, args: &ApplyArgs) -> String {
+    let replace: Vec<String> = args.selection.replace.iter().map(ToString::to_string).collect();
+    let selection = SelectionArgs { partition: Some(Partition::Trunk), ..args.selection.clone() };
+    write(settings, args, &selection, &replace)
+}
+
 /// Returns the command that continues an apply, with the flags that select its work and its speed.
 pub(super) fn command(settings: &Settings, args: &ApplyArgs, replace: &[String]) -> String {
+    write(settings, args, &args.selection, replace)
+}
+
+fn write(
+    settings: &Settings,
+    args: &ApplyArgs,
+    selection: &SelectionArgs,
+    replace: &[String],
+) -> String {
     let mut command = CommandLine::apply(settings);
-    let SelectionArgs { targets, target_file, groups, excludes, exclude_file, replace: _, prune } =
-        &args.selection;
+    let SelectionArgs {
+        targets,
+        target_file,
+        groups,
+        excludes,
+        exclude_file,
+        partition,
+        replace: _,
+        prune,
+    } = selection;
     command.flags("--target", targets);
     command.flags("--target-file", target_file.iter().map(|path| path.display()));
     command.flags("--group", groups);
     command.flags("--exclude", excludes);
     command.flags("--exclude-file", exclude_file.iter().map(|path| path.display()));
+    command.flags("--partition", *partition);
     command.flags("--max-destroy", args.max_destroy);
     command.flags(
         "--limit",
@@ -60,6 +85,8 @@ pub(super) fn command(settings: &Settings, args: &ApplyArgs, replace: &[String])
             format!("{}={}/{window}", limit.class, limit.limit.count)
         }),
     );
+    command.flags("--state", &args.service.state.state);
+    command.flags("--budget-share", args.service.budget_share);
     command.flags("--concurrency", args.concurrency);
     let retries = (args.retry_times != DEFAULT_RETRIES).then_some(args.retry_times);
     command.flags("--retry-times", retries);

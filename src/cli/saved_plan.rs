@@ -9,7 +9,7 @@ use super::service::ServiceProfile;
 use crate::base::input::{self, InputKind};
 use crate::manifest::Workspace;
 use crate::plan::saved::VERSION;
-use crate::plan::{Plan, PlanOptions, SavedPlan, SavedPlanError};
+use crate::plan::{Decision, Plan, PlanOptions, SavedPlan, SavedPlanError};
 use crate::state::State;
 
 /// Maximum number of stale steps and pins named in the error.
@@ -89,12 +89,22 @@ pub(super) fn options(saved: &SavedPlan, service: &ServiceProfile) -> Result<Pla
     Ok(saved.options.clone())
 }
 
-/// Returns the steps of a saved plan, if nothing in it has changed since.
+/// Reduces a decision to the steps of a saved plan, if there is one.
 ///
 /// # Errors
 ///
-/// Fails if the plan is stale.
-pub(super) fn check(
+/// Fails if something in the saved plan has changed since.
+pub(super) fn reduce(
+    decision: Decision,
+    state: &State,
+    saved: Option<&SavedPlan>,
+) -> Result<Decision, Failure> {
+    let Some(saved) = saved else { return Ok(decision) };
+    let plan = check(saved, decision.plan, &decision.workspace, state)?;
+    Ok(Decision { plan, ..decision })
+}
+
+fn check(
     saved: &SavedPlan,
     fresh: Plan,
     workspace: &Workspace,

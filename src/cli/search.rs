@@ -8,7 +8,7 @@ use std::path::Path;
 use super::failure::Failure;
 use crate::base::safe_text::shown_path;
 use crate::convert::proposal::found::{KnownFile, join, known_file, split};
-use crate::manifest::{MAX_IMAGES, NAMES};
+use crate::manifest::{DEFAULT_MAX_IMAGES, NAMES};
 
 /// Maximum number of folders that are searched. No monorepo has that many, but a disk may.
 const MAX_FOLDERS: usize = 1_000_000;
@@ -60,8 +60,8 @@ pub(super) fn search(root: &Path) -> Result<FoundPaths, Failure> {
                 found.unreadable.push(format!("{} ({error})", shown_path(Path::new(&folder))));
             }
         }
-        if found.dockerfiles.len() > MAX_IMAGES {
-            return Err(too_many(MAX_IMAGES, "Dockerfiles", &folder));
+        if found.dockerfiles.len() > DEFAULT_MAX_IMAGES {
+            return Err(too_many(DEFAULT_MAX_IMAGES, "Dockerfiles", &folder));
         }
     }
     found.dockerfiles.sort_unstable();

@@ -3,24 +3,29 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use super::args::SelectionArgs;
+use super::args::{LookupArgs, SelectionArgs};
 use super::env::env;
 use super::failure::Failure;
 use crate::base::input::{self, InputKind};
 use crate::base::name::NameError;
 use crate::base::nearest::nearest;
+use crate::base::text::plural;
 use crate::manifest::Workspace;
-use crate::plan::{Pattern, PlanOptions, Selection, pins, selects_nothing};
+use crate::plan::{Blocked, Pattern, PlanOptions, Selection, pins, selects_nothing};
 use crate::state::State;
+
+/// Maximum number of blocked targets named in an error.
+const MAX_BLOCKED_SHOWN: usize = 5;
 
 /// Returns the environment variables that are set and change what is planned.
 pub(super) fn set_variables() -> Vec<&'static str> {
-    const VARIABLES: [&str; 9] = [
+    const VARIABLES: [&str; 10] = [
         "IMGPLAN_TARGET",
         "IMGPLAN_TARGET_FILE",
         "IMGPLAN_GROUP",
         "IMGPLAN_EXCLUDE",
         "IMGPLAN_EXCLUDE_FILE",
+        "IMGPLAN_PARTITION",
         "IMGPLAN_REPLACE",
         "IMGPLAN_PRUNE",
         "IMGPLAN_UPGRADE",
@@ -56,13 +61,64 @@ pub(super) fn check_upgrades(
     Err(Failure::usage(message, help))
 }
 
+/// Fails if pins would move in one part of several: the runs of the other parts must use the same pins.
+pub(super) fn check_partition_keeps_pins(
+    selection: &SelectionArgs,
+    lookup: &LookupArgs,
+) -> Result<(), Failure> {
+    let flag = match (selection.partition, lookup.upgrade, lookup.upgrade_image.is_empty()) {
+        (None, ..) | (Some(_), false, true) => return Ok(()),
+        (Some(_), true, _) => "--upgrade",
+        (Some(_), false, false) => "--upgrade-image PATTERN",
+    };
+    let name = flag.split(' ').next().unwrap_or(flag);
+    let message =
+        format!("--partition cannot be used with {name}: all parts must use the same pins");
+    let help = format!("run `imgplan lock {flag}` first, then plan or apply the parts");
+    Err(Failure::usage(message, help))
+}
+
+/// Fails if targets of a partition wait for bases. `trunk` is the command that brings the bases up to
+/// date.
+pub(super) fn check_blocked(
+    blocked: &[Blocked],
+    trunk: impl FnOnce() -> String,
+) -> Result<(), Failure> {
+    if blocked.is_empty() {
+        return Ok(());
+    }
+    let verb = if blocked.len() == 1 { "waits" } else { "wait" };
+    let targets = plural(blocked.len(), "target");
+    let message = format!(
+        "{targets} of this part {verb} for a base that is not up to date; nothing was sent"
+    );
+    let line = |Blocked { unit, base }: &Blocked| format!("  {unit} waits for {base}");
+    let mut lines: Vec<String> = blocked.iter().take(MAX_BLOCKED_SHOWN).map(line).collect();
+    if let more @ 1.. = blocked.len().saturating_sub(MAX_BLOCKED_SHOWN) {
+        lines.push(format!("  and {more} more"));
+    }
+    let help = format!("bring the bases up to date first: {}", trunk());
+    Err(Failure::with_lines(message, lines, help))
+}
+
 impl SelectionArgs {
+    /// True without a flag that selects.
+    pub(super) fn selects_all(&self) -> bool {
+        let Self { targets, target_file, groups, excludes, exclude_file, .. } = self;
+        self.partition.is_none()
+            && targets.is_empty()
+            && target_file.is_empty()
+            && groups.is_empty()
+            && excludes.is_empty()
+            && exclude_file.is_empty()
+    }
+
     /// Returns the flags that select what these options select, without `--replace`: only part of
     /// that may remain.
     pub(super) fn from_options(options: &PlanOptions) -> Self {
-        let Selection { targets, groups, excludes } = options.selection.clone();
+        let Selection { targets, groups, excludes, partition } = options.selection.clone();
         let groups = groups.into_iter().collect();
-        Self { targets, groups, excludes, prune: options.prune, ..Self::default() }
+        Self { targets, groups, excludes, partition, prune: options.prune, ..Self::default() }
     }
 
     /// Returns the options of a plan.
@@ -93,7 +149,7 @@ impl SelectionArgs {
         check_patterns("--replace", &self.replace, workspace, state)?;
         check_groups(&self.groups, workspace)?;
         let groups: BTreeSet<String> = self.groups.iter().cloned().collect();
-        let selection = Selection { targets, groups, excludes };
+        let selection = Selection { targets, groups, excludes, partition: self.partition };
         if selects_nothing(workspace, state, &selection) {
             let help = "each image is excluded, or depends on one that is excluded";
             return Err(Failure::with_help("the selection matches no image", help));

@@ -9,15 +9,18 @@ use super::env::env;
 use super::failure::Failure;
 use super::ui::Ui;
 use crate::api::{ALLOW_URL_VARIABLE, Client, Endpoint, RateLimiter};
+use crate::base::budget::Budget;
 use crate::base::input::{self, InputKind};
-use crate::base::limit::{Class, ClassLimit, Limit, transfer_limit};
+use crate::base::limit::{Class, ClassLimit, Limit};
 use crate::base::owner::DefaultOwner;
 use crate::base::secret::ApiKey;
+use crate::base::share::Share;
+use crate::base::state_url::StateUrl;
 use crate::base::text::shell_word;
 use crate::context::History;
 use crate::manifest::Workspace;
 use crate::manifest::workspace::ServiceSettings;
-use crate::plan::{Facts, Plan};
+use crate::plan::{Facts, Partition, Plan};
 use crate::report::PlanView;
 use crate::server::{self, EngineConfig, Server, ServerConfig, StateOrigin};
 use crate::state::{State, StatePaths};
@@ -38,11 +41,16 @@ pub(super) struct ServiceProfile {
     pub(super) name: String,
     /// Location of its state.
     pub(super) paths: StatePaths,
+    /// URL of its state, if that is shared.
+    pub(super) state: Option<StateUrl>,
     /// Owner of new targets for which the manifest sets none.
     pub(super) owner: DefaultOwner,
     /// Address and key; `None` for the local server.
     endpoint: Option<Endpoint>,
-    limits: Vec<(Class, Limit)>,
+    /// Rate limits of this run.
+    budget: Budget,
+    /// Share of the rate limits that the user set.
+    share: Option<Share>,
 }
 
 /// A connection to a service, and the local server if it is that.
@@ -74,10 +82,16 @@ impl ServiceProfile {
     ) -> Result<Self, Failure> {
         let mut limits = settings.limits.clone();
         limits.extend(args.limits.iter().map(|given| (given.class, given.limit)));
-        let paths = args.paths(root);
+        let share = args.budget_share;
+        let budget = Budget::new(limits).with_share(share.unwrap_or_default(), None);
+        let state = args.state_url(root, settings)?;
+        let paths = match &state {
+            Some(url) => StatePaths::shared(root, url),
+            None => args.paths(root),
+        };
         if args.local {
             let (name, owner) = (LOCAL.to_owned(), DefaultOwner::default());
-            return Ok(Self { name, paths, owner, endpoint: None, limits });
+            return Ok(Self { name, paths, state, owner, endpoint: None, budget, share });
         }
         let config = provider_config()?;
         let endpoint = Endpoint::resolve(&env, settings.url.as_deref(), config.as_deref());
@@ -86,7 +100,15 @@ impl ServiceProfile {
             return Err(Failure::with_help(problem, help));
         }
         let (name, owner) = (endpoint.url.clone(), endpoint.owner.clone());
-        Ok(Self { name, paths, owner, endpoint: Some(endpoint), limits })
+        Ok(Self { name, paths, state, owner, endpoint: Some(endpoint), budget, share })
+    }
+
+    /// Takes the share of the rate limits that a run of a partition has, unless the user set another.
+    pub(super) fn with_partition(mut self, partition: Option<Partition>) -> Self {
+        let default = partition.map(Partition::budget).unwrap_or_default();
+        let run = partition.and_then(Partition::share);
+        self.budget = self.budget.with_share(self.share.unwrap_or(default), run);
+        self
     }
 
     /// Returns what a reporter needs to show a plan.
@@ -98,20 +120,19 @@ impl ServiceProfile {
         state: &'a State,
     ) -> PlanView<'a> {
         let (lockfile, service) = (self.paths.lockfile.as_path(), self.name.as_str());
-        let (limits, owner) = (self.limits.as_slice(), &self.owner);
-        PlanView { plan, workspace, facts, state, limits, owner, lockfile, service }
+        let (budget, owner) = (&self.budget, &self.owner);
+        let place = if self.state.is_some() { "shared state" } else { "lockfile" };
+        PlanView { plan, workspace, facts, state, budget, owner, lockfile, place, service }
     }
 
-    /// Returns the rate limit of a class: the configured one, else the documented one.
+    /// Returns the rate limit of a class for this run.
     pub(super) fn limit(&self, class: Class) -> Limit {
-        let configured = self.limits.iter().rev().find(|(limited, _)| *limited == class);
-        configured.map_or_else(|| class.default_limit(), |(_, limit)| *limit)
+        self.budget.of(class).limit
     }
 
     /// Returns the rate limit of each class that has one, for targets of the default owner.
     pub(super) fn run_limits(&self) -> Vec<(Class, Limit)> {
-        let configured = self.limits.iter().rev().find(|(class, _)| *class == Class::Images);
-        let transfers = transfer_limit(&self.owner.owner, configured.map(|(_, limit)| *limit));
+        let transfers = self.budget.of_transfers(&self.owner.owner).map(|run| run.limit);
         let limit = |class| match class {
             Class::Images => transfers.map(|limit| (class, limit)),
             class => Some((class, self.limit(class))),
@@ -183,7 +204,7 @@ impl ServiceProfile {
             );
             return Err(Failure::with_help(message, help));
         }
-        Ok(Client::new(endpoint, RateLimiter::new(&self.limits))?)
+        Ok(Client::new(endpoint, RateLimiter::within(self.budget.clone()))?)
     }
 
     /// Connects to the service; if it is the local server, starts it with an engine first, and prints
@@ -201,7 +222,8 @@ impl ServiceProfile {
             let client = self.client(endpoint)?;
             return Ok(ServiceConnection { client, local: None, state: self.local_state() });
         }
-        let limits = self.limits.iter().map(|&(class, limit)| ClassLimit { class, limit });
+        let limits = self.budget.configured().iter();
+        let limits = limits.map(|&(class, limit)| ClassLimit { class, limit });
         let runs_commands = engine::runs_commands(&engine);
         // Whoever could use the server could run commands as this user.
         let token = if runs_commands { server::new_token()? } else { None };
@@ -243,7 +265,7 @@ impl ServiceProfile {
         let key = token.or_else(|| ApiKey::new(LOCAL_KEY));
         let owner = DefaultOwner::default();
         let endpoint = Endpoint { url, key, key_from: None, owner };
-        Ok(Client::new(&endpoint, RateLimiter::new(&self.limits))?)
+        Ok(Client::new(&endpoint, RateLimiter::within(self.budget.clone()))?)
     }
 }
 

@@ -4,20 +4,23 @@ use std::panic::resume_unwind;
 
 use tokio::task::{JoinHandle, spawn_blocking};
 
-use super::args::ServiceArgs;
+use super::args::{LeaseArgs, ServiceArgs};
 use super::env::env;
 use super::failure::Failure;
 use super::service::ServiceProfile;
 use super::settings::Settings;
+use super::state_place::{self, OpenState};
 use super::ui::Ui;
 use crate::context::StatCache;
 use crate::manifest::Workspace;
 use crate::plan;
-use crate::state::{StateSnapshot, Store};
+use crate::shared::SharedState;
+use crate::state::StateSnapshot;
 use crate::survey::Caches;
 
 /// Manifest, service and recorded state of one command. `S` is a [`StateSnapshot`] for commands
-/// that only read, and a [`Store`], which holds the lock, for those that write.
+/// that only read, an [`OpenState`], which holds the lock, for those that write, and `()` before the state
+/// is opened.
 pub(super) struct Session<S> {
     pub(super) workspace: Workspace,
     pub(super) service: ServiceProfile,
@@ -38,7 +41,13 @@ impl Session<StateSnapshot> {
         let snapshot =
             spawn_blocking(move || StateSnapshot::read(&paths).map(StateSnapshot::without_text));
         let (workspace, service) = load(settings, args)?;
-        let mut state = join(snapshot).await?.for_service(&service.name)?;
+        let mut state = match &service.state {
+            None => join(snapshot).await?.for_service(&service.name)?,
+            Some(url) => {
+                let shared = SharedState::find(url, Some(&service.name)).await?;
+                StateSnapshot::of_shared(shared.read().await?.into_state())
+            }
+        };
         for record in plan::carry_over(&workspace, &state.state) {
             state.state.apply(&record);
         }
@@ -46,18 +55,33 @@ impl Session<StateSnapshot> {
     }
 }
 
-impl Session<Store> {
+impl Session<OpenState> {
     /// Opens a session that may write, and takes the lock.
     ///
     /// # Errors
     ///
     /// Fails as [`Session::read`] does, and if another run holds the lock.
-    pub(super) fn write(settings: &Settings, args: &ServiceArgs) -> Result<Self, Failure> {
+    pub(super) async fn write(
+        ui: &mut Ui,
+        settings: &Settings,
+        (args, lease): (&ServiceArgs, &LeaseArgs),
+    ) -> Result<Self, Failure> {
         let (workspace, service) = load(settings, args)?;
-        let mut state = Store::open(service.paths.clone(), &service.name)?;
-        let carried_over = plan::carry_over(&workspace, state.state());
-        state.record(&carried_over)?;
+        let mut state = state_place::open((ui, settings), &service, lease).await?;
+        state_place::carry_over(&workspace, &mut state.store)?;
         Ok(Self { workspace, service, state })
+    }
+}
+
+impl Session<()> {
+    /// Opens a session without the state.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the manifest is invalid.
+    pub(super) fn without_state(settings: &Settings, args: &ServiceArgs) -> Result<Self, Failure> {
+        let (workspace, service) = load(settings, args)?;
+        Ok(Self { workspace, service, state: () })
     }
 }
 

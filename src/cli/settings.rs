@@ -4,6 +4,7 @@ use std::io::IsTerminal;
 use std::path::PathBuf;
 
 use super::args::{ColorChoice, CommonArgs, GlobalArgs, ManifestArgs, ProgressChoice};
+use super::background::Background;
 use super::env::env;
 use crate::manifest::{Allowed, Invocation, root_of};
 use crate::report::{Progress, ReportOptions, Verbosity};
@@ -16,6 +17,7 @@ pub(super) struct Settings {
     pub(super) chdir: Option<PathBuf>,
     pub(super) json: bool,
     pub(super) report: ReportOptions,
+    pub(super) background: Background,
 }
 
 impl Settings {
@@ -59,6 +61,7 @@ impl Settings {
                 hints: env("IMGPLAN_IN_AUTOMATION").is_none(),
                 progress: Progress::Lines,
             },
+            background: Background::default(),
         }
     }
 

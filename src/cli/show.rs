@@ -7,23 +7,18 @@ use serde_json::json;
 
 use super::args::ShowArgs;
 use super::failure::{Exit, Failure};
-use super::service::LOCAL;
 use super::settings::Settings;
+use super::state_place;
 use super::ui::Ui;
 use crate::base::name::ImageRef;
 use crate::base::reference::pin_key;
 use crate::base::safe_text::escaped;
 use crate::manifest::help_for_missing;
 use crate::plan::pins::reference_of_input;
-use crate::state::{Entry, Inputs, Pin, State, StatePaths, Store};
+use crate::state::{Entry, Inputs, Pin, State};
 
-pub(super) fn run(ui: &mut Ui, settings: &Settings, args: ShowArgs) -> Result<Exit, Failure> {
-    let root = settings.root();
-    let state = if args.local {
-        Store::read(&StatePaths::local(&root), LOCAL)?
-    } else {
-        Store::read_any(&StatePaths::beside(&root))?
-    };
+pub(super) async fn run(ui: &mut Ui, settings: &Settings, args: ShowArgs) -> Result<Exit, Failure> {
+    let state = state_place::read_any(settings, &args.state, args.local).await?;
     let all = args.images.is_empty();
     if state == State::default()
         && let Some(failure) = missing_manifest(settings)

@@ -18,7 +18,7 @@ use crate::api::{BuildProgress, Client, RemoteBuild};
 use crate::base::name::BuildId;
 use crate::event::Signal;
 use crate::report::status::{StatusView, UnitProgress, UnitStatus};
-use crate::state::{BuildStage, Entry, State, StateSnapshot, Store};
+use crate::state::{BuildStage, Entry, State, Store};
 
 /// Time between two polls of `--watch`, for each request that a poll takes.
 const POLL_INTERVAL_PER_REQUEST: Duration = Duration::from_secs(2);
@@ -34,12 +34,13 @@ pub(super) async fn run(
     settings: &Settings,
     args: StatusArgs,
 ) -> Result<Exit, Failure> {
-    let Session { service, state: mut snapshot, .. } =
+    let Session { service, state: mut snapshot, workspace } =
         Session::read(settings, &args.service).await?;
     let client = if args.offline { None } else { service.reader()? };
     if let Some(warning) = client.as_ref().and_then(|_| service.warning()) {
         ui.message(warning)?;
     }
+    let root = settings.root();
     let max_lines = args.watch.then_some(MAX_TARGETS_WATCHED);
     let mut signals = signals::listen();
     let writer = BackgroundWriter::start(ui)?;
@@ -62,7 +63,9 @@ pub(super) async fn run(
                 return Ok(Exit::Success);
             }
             tokio::time::sleep(poll_interval(listing.cost())).await;
-            snapshot = StateSnapshot::read(&service.paths)?.for_service(&service.name)?;
+            let name = Some(service.name.as_str());
+            let read = args.service.read_state(&root, &workspace.settings, name);
+            snapshot = read.await?;
         }
     };
     tokio::select! {

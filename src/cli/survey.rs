@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::args::LookupArgs;
 use super::failure::{self, Failure};
-use super::lockfile::{check_no_conflicts, check_pins, conflict_notes};
+use super::lockfile::{check_no_conflicts, check_no_missing_pins, check_pins, conflict_notes};
 use super::registries;
 use super::selection::{check_conflicts, check_upgrades};
 use super::service::ServiceProfile;
@@ -131,20 +131,25 @@ impl SurveyRequest<'_> {
             let matches = |unit: &&_| upgrade_image.iter().any(|pattern| pattern.matches(unit));
             pins::references(units.filter(matches))
         };
-        if !(state.pins.is_empty() || self.offline || *locked || *frozen) {
+        let may_pin = self.options.selection.partition.is_none();
+        if may_pin && !(state.pins.is_empty() || self.offline || *locked || *frozen) {
             let all = pins::references(workspace.units.iter()).into_iter();
             references.extend(all.filter(|(key, _)| !state.pins.contains_key(key)));
         }
         references
     }
 
-    /// Fails if the lockfile is not as `--locked` or `--frozen` demand.
+    /// Fails if the lockfile is not as `--locked`, `--frozen` or a partition demand.
     fn check_lockfile(&self, workspace: &Workspace, state: &State) -> Result<(), Failure> {
         let lockfile = &self.service.paths.lockfile;
-        if (self.args.frozen || self.args.locked) && !lockfile.exists() {
+        let is_lockfile = self.service.state.is_none();
+        if (self.args.frozen || self.args.locked) && is_lockfile && !lockfile.exists() {
             let flag = if self.args.frozen { "--frozen" } else { "--locked" };
             let message = format!("there is no {}, and {flag} was given", lockfile.display());
             return Err(Failure::with_help(message, "`imgplan lock` creates it; commit it"));
+        }
+        if self.options.selection.partition.is_some() && !self.offline {
+            check_no_missing_pins(workspace, state, lockfile)?;
         }
         if self.args.locked {
             check_no_conflicts(self.has_conflict_markers, state, "--locked", lockfile)?;

@@ -14,6 +14,7 @@ use clap::error::ContextValue;
 use miette::{Diagnostic, GraphicalReportHandler, GraphicalTheme, Report};
 use serde_json::Value;
 use terminal_size::{Height, Width, terminal_size_of};
+use tokio::task::spawn_blocking;
 
 use super::diagnostic::{DiagnosticRecord, problem_records, report_records};
 use super::door::Stream;
@@ -134,14 +135,17 @@ impl Ui {
     }
 
     /// Asks a question and returns the line that was typed; empty at the end of the input.
-    #[expect(clippy::unused_self, reason = "all output goes through this type")]
-    pub(super) fn prompt(&mut self, question: &str) -> io::Result<String> {
+    pub(super) async fn prompt(&mut self, question: &str) -> io::Result<String> {
         let mut err = Stream::Err.text(false);
         write!(err, "\n{question} ")?;
         err.flush()?;
         drop(err);
-        let mut answer = String::new();
-        io::stdin().lock().read_line(&mut answer)?;
+        // On a thread of its own, so that a signal can end the command meanwhile.
+        let answer = spawn_blocking(|| {
+            let mut answer = String::new();
+            io::stdin().lock().read_line(&mut answer).map(|_| answer)
+        });
+        let answer = answer.await.map_err(io::Error::other)??;
         if !io::stdin().is_terminal() {
             // On a terminal, the Enter key has ended the line already.
             ignore_closed_pipe(writeln!(Stream::Err.text(false)))?;

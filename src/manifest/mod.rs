@@ -51,7 +51,7 @@ mod unused;
 pub(crate) mod workspace;
 
 pub(crate) use elsewhere::{NAMES, existing, help_for_missing, in_parent};
-pub(crate) use expand::{MAX_IMAGES, discovered};
+pub(crate) use expand::{DEFAULT_MAX_IMAGES, discovered};
 pub(crate) use header::root_of;
 pub(crate) use invocation::{Allowed, Invocation, Override, Variable};
 pub(crate) use load::ManifestError;

@@ -181,10 +181,18 @@ pub(crate) struct ManifestSettings {
         "default" = "https://api.primeintellect.ai"
     ))]
     pub url: Option<Spanned<String>>,
+    /// URL of a shared state, in the place of the lockfile: `s3://bucket/path`, `gs://bucket/path`,
+    /// `az://container/path`, or `file:path` inside the repository. `--state` overrides it.
+    #[schemars(extend("pattern" = r"\$|^\s*(s3|gs|az|file):"))]
+    pub state: Option<Spanned<String>>,
     /// Builds at once (default: one window of `limits.initiate`, which is 150, and at least 64), and
     /// transfers per owner (default 1000). `--concurrency` overrides it.
     #[schemars(range(min = 1, max = 1000))]
     pub concurrency: Option<Spanned<u32>>,
+    /// Maximum number of images that `matrix`, `discover`, `sources` and `sources_from` generate.
+    /// Without it, a mistake in a matrix could generate millions.
+    #[schemars(range(min = 1, max = 10_000_000), extend("default" = 200_000))]
+    pub max_images: Option<Spanned<u32>>,
     /// Rate limits of the request classes: `150/60s` is at most 150 requests in any 60 seconds.
     /// `--limit` overrides them. Lower a limit to leave a share of the account's limit to others.
     pub limits: Option<RequestLimits>,
@@ -205,7 +213,9 @@ pub(crate) struct ManifestSettings {
 
 decode_struct!(ManifestSettings {
     url,
+    state,
     concurrency,
+    max_images,
     limits,
     context_warn,
     context_max,

@@ -1,11 +1,13 @@
 //! Resolves the `settings` of a manifest. Pure.
 
 use super::diagnostics::Diagnostics;
+use super::expand::LARGEST_MAX_IMAGES;
 use super::model::{LocalSettings, ManifestSettings};
 use super::workspace::{LocalEngine, ServiceSettings};
 use crate::base::limit::{Class, Limit};
 use crate::base::nearest::did_you_mean;
 use crate::base::span::Problem;
+use crate::base::state_url::StateUrl;
 
 /// Resolves the settings, and reports values that are out of range.
 pub(super) fn resolve(
@@ -19,11 +21,25 @@ pub(super) fn resolve(
         let message = format!("`{}` is not a URL", url.as_str());
         diagnostics.error(message, url.span(), "begin it with https://");
     }
+    let state = settings.state.as_ref().and_then(|url| match url.trim().parse::<StateUrl>() {
+        Ok(parsed) => Some(parsed),
+        Err(error) => {
+            diagnostics.error(error.message, url.span(), error.help);
+            None
+        }
+    });
     if let Some(concurrency) = &settings.concurrency
         && !(1..=1000).contains(&**concurrency)
     {
         let message = format!("`concurrency` is {}, which is out of range", **concurrency);
         diagnostics.error(message, concurrency.span(), "write a number from 1 to 1000");
+    }
+    if let Some(images) = &settings.max_images
+        && !usize::try_from(**images).is_ok_and(|max| (1..=LARGEST_MAX_IMAGES).contains(&max))
+    {
+        let message = format!("`max_images` is {}, which is out of range", **images);
+        let help = format!("write a number from 1 to {LARGEST_MAX_IMAGES}");
+        diagnostics.error(message, images.span(), help);
     }
     if let (Some(warn), Some(max)) = (&settings.context_warn, &settings.context_max)
         && warn.0 > max.0
@@ -36,6 +52,7 @@ pub(super) fn resolve(
     }
     ServiceSettings {
         url: settings.url.as_ref().map(|url| url.trim().to_owned()),
+        state,
         concurrency: settings.concurrency.as_deref().copied(),
         limits: limits(settings, diagnostics),
         context_warn: settings.context_warn.as_ref().map(|size| size.0),

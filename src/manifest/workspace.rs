@@ -13,6 +13,7 @@ use crate::base::limit::{Class, Limit};
 use crate::base::name::{ImageName, ImageRef, Owner, Platform, Tag, TagTemplate, Visibility};
 use crate::base::source_ref::{RegistryKind, SourceRef};
 use crate::base::span::{Problem, SourceMap, Span};
+use crate::base::state_url::StateUrl;
 use crate::dockerfile::Dockerfile;
 
 pub(crate) use super::pattern::UnitPattern;
@@ -60,6 +61,8 @@ pub struct Skipped {
 pub struct ServiceSettings {
     /// URL of the service.
     pub url: Option<String>,
+    /// URL of a shared state.
+    pub state: Option<StateUrl>,
     /// Maximum number of builds, and of transfers of each owner, at the same time.
     pub concurrency: Option<u32>,
     /// Rate limits by request class.

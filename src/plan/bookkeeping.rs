@@ -3,9 +3,9 @@
 use std::collections::HashMap;
 
 use super::facts::{Drift, Facts};
+use super::members::Members;
 use super::merge::known;
 use super::options::Selection;
-use super::select::{orphan_selector, selected};
 use super::steps::{Action, Change, Plan, Step};
 use crate::base::name::ImageRef;
 use crate::manifest::workspace::{UnitId, Workspace};
@@ -28,7 +28,8 @@ pub(super) fn bookkeeping(
     let renamed: HashMap<UnitId, ImageRef> = plan.steps.iter().filter_map(renamed).collect();
     let mut records = Vec::new();
     // A partial plan covers the selected units and the bases that it adds.
-    let mut covered = selected(workspace, selection);
+    let members = Members::new(workspace, selection);
+    let mut covered = members.units.clone();
     covered.extend(plan.steps.iter().filter_map(Step::unit));
     let units = workspace.units.iter().enumerate();
     for (index, unit) in units.filter(|(index, _)| covered.contains(&UnitId(*index))) {
@@ -45,15 +46,19 @@ pub(super) fn bookkeeping(
         }
     }
     // An orphan whose replacement is protected becomes protected itself.
-    let selects_orphan = orphan_selector(workspace, selection);
     let unprotected = |key: &&ImageRef| {
         let entry = state.entries.get(*key);
-        entry.is_some_and(|entry| !entry.protect) && selects_orphan(key)
+        entry.is_some_and(|entry| !entry.protect) && members.has_orphan(key)
     };
     records.extend(plan.protected.iter().filter(unprotected).filter_map(|key| {
         let Entry { kind, platform, .. } = *state.entries.get(key)?;
         Some(Record::Protected { unit: key.clone(), kind, platform, protect: true })
     }));
+    if selection.partition.is_some() {
+        // Other runs have the other parts, and pins belong to all of them.
+        records.extend(visibilities(facts, state).into_iter().filter(members.record_filter()));
+        return records;
+    }
     records.extend(visibilities(facts, state));
     records.extend(pins(facts, state));
     records

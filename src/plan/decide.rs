@@ -9,6 +9,7 @@ use super::build::{build, build_all};
 use super::earlier_inputs::carry_inputs_over;
 use super::facts::Facts;
 use super::identify::{identify, resolve_tags};
+use super::members::Members;
 use super::merge::merge_records;
 use super::options::PlanOptions;
 use super::previous::PreviousLookup;
@@ -44,7 +45,7 @@ pub fn decide(
     apply(&mut state, &refreshed);
     let merged = merge_records(&workspace, facts, &state);
     apply(&mut state, &merged);
-    refreshed.extend(merged);
+    refreshed.extend(merged.iter().cloned());
     // Not part of `refreshed`: if the plan is declined, nothing is pinned either.
     let mut adopted = carry_inputs_over(&workspace, facts, &state);
     apply(&mut state, &adopted);
@@ -55,6 +56,14 @@ pub fn decide(
     let superseded = superseded(&plan, &state, facts);
     adopted.retain(|record| !is_for_any(record, &superseded));
     refreshed.extend(superseded);
+    if options.selection.partition.is_some() {
+        // Another run may be about to record the same of the other parts.
+        let members = Members::new(&workspace, &options.selection);
+        let is_of_member = members.record_filter();
+        // The sides of a merge are settled for all units: the lockfile is written without the markers.
+        refreshed.retain(|record| is_of_member(record) || merged.contains(record));
+        adopted.retain(&is_of_member);
+    }
     select(&mut plan, &workspace, &options.selection);
     // Record pins last: `carry_inputs_over` only credits units whose reference has no pin yet.
     let mut records = adopted;

@@ -2,12 +2,14 @@
 //! that they continue. Pure.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 use std::time::Duration;
 
 use jiff::Timestamp;
 
 use super::facts::Facts;
 use super::inputs::inputs;
+use super::members::Members;
 use super::options::PlanOptions;
 use super::previous::{Previous, PreviousLookup};
 use super::reason::Reason;
@@ -39,6 +41,7 @@ pub(crate) fn identify<'s>(
     options: &PlanOptions,
 ) -> Vec<Identity<'s>> {
     let lookup = PreviousLookup::new(workspace, state);
+    let replaced = replaced(workspace, options);
     let mut identities: Vec<Identity<'s>> = Vec::with_capacity(workspace.units.len());
     for (index, unit) in workspace.units.iter().enumerate() {
         let inputs = |replace_count| {
@@ -52,7 +55,8 @@ pub(crate) fn identify<'s>(
             Some(_) => lookup.of_content(workspace, unit, &inputs(0)),
             None => lookup.of(workspace, unit),
         };
-        let forced = forced(unit, replace_source, facts, options);
+        let is_replaced = replaced.contains(&UnitId(index));
+        let forced = forced(unit, replace_source, facts, is_replaced);
         let inputs = inputs(replace_count(replace_source, facts, forced.is_some()));
         let fingerprint = inputs.fingerprint();
         let key = resolved_key(unit, replace_source, fingerprint);
@@ -98,16 +102,29 @@ fn resolved_key(
     ImageRef { name: unit.key.name.clone(), tag }
 }
 
+/// Returns the units to rebuild on request. A partition rebuilds only its own: the run of another part
+/// rebuilds the others.
+fn replaced(workspace: &Workspace, options: &PlanOptions) -> HashSet<UnitId> {
+    if options.replace.is_empty() {
+        return HashSet::new();
+    }
+    let matches =
+        |id: &UnitId| options.replace.iter().any(|pattern| pattern.matches(workspace.unit(*id)));
+    let members = options.selection.partition.map(|_| Members::new(workspace, &options.selection));
+    let is_member = |id: &UnitId| members.as_ref().is_none_or(|members| members.units.contains(id));
+    (0..workspace.units.len()).map(UnitId).filter(matches).filter(is_member).collect()
+}
+
 /// Returns the reason to rebuild a unit although no input changed.
 fn forced(
     unit: &Unit,
     previous: Option<Previous<'_>>,
     facts: &Facts,
-    options: &PlanOptions,
+    is_replaced: bool,
 ) -> Option<Reason> {
     let Previous { key, entry, .. } = previous?;
     let built = entry.built.as_ref()?;
-    if options.replace.iter().any(|pattern| pattern.matches(unit)) {
+    if is_replaced {
         return Some(Reason::Requested);
     }
     let listed = || facts.recorded(key, built).flatten()?.changed;

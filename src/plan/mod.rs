@@ -13,10 +13,12 @@ mod earlier_names;
 pub(crate) mod facts;
 mod identify;
 mod inputs;
+mod members;
 mod merge;
 pub(crate) mod options;
 mod orphans;
 mod owner_change;
+pub(crate) mod partition;
 pub(crate) mod pins;
 mod previous;
 pub(crate) mod reason;
@@ -34,14 +36,16 @@ pub(crate) use earlier_inputs::carry_inputs_over;
 pub(crate) use earlier_names::carry_over;
 pub(crate) use facts::Facts;
 pub(crate) use identify::{Identity, identify, resolve_tags};
+pub(crate) use members::{selected_units, selects_nothing};
 pub(crate) use options::{Pattern, PlanOptions, Selection};
 pub(crate) use owner_change::OwnerChange;
+pub(crate) use partition::Partition;
 pub(crate) use previous::PreviousLookup;
 pub(crate) use reason::Reason;
 pub(crate) use saved::{SavedPlan, SavedPlanError};
-pub(crate) use select::selects_nothing;
 pub(crate) use steps::{
-    Action, ActionCounts, Change, Create, PartialPlan, Plan, Renamed, RequestInDoubt, Step, StepId,
+    Action, ActionCounts, Blocked, Change, Create, PartialPlan, Plan, Renamed, RequestInDoubt,
+    Step, StepId,
 };
 
 pub(crate) use crate::context::FileChange;

@@ -6,6 +6,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use super::partition::Partition;
 use crate::base::glob::Glob;
 use crate::base::name::{ImageRef, NameError, deserialize_text, text_value};
 use crate::manifest::workspace::Unit;
@@ -31,22 +32,26 @@ pub struct Selection {
     pub groups: BTreeSet<String>,
     /// Not these units, and not their dependents.
     pub excludes: Vec<Pattern>,
+    /// Only this part of all these.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub partition: Option<Partition>,
 }
 
 impl Selection {
     /// True if all units are selected.
     pub fn is_all(&self) -> bool {
-        self.selects_by_default() && self.excludes.is_empty()
+        self.selects_by_default() && self.excludes.is_empty() && self.partition.is_none()
     }
 
-    /// True if a unit is selected, exclusions aside.
+    /// True if a unit is selected, exclusions and the partition aside.
     pub fn selects(&self, unit: &Unit) -> bool {
         self.selects_by_default()
             || self.targets.iter().any(|pattern| pattern.matches(unit))
             || self.groups.iter().any(|group| unit.groups.contains(group))
     }
 
-    /// True if an orphan is selected, by its own name or as one of the units that it was moved to.
+    /// True if an orphan is selected, by its own name or as one of the units that it was moved to, the
+    /// partition aside.
     /// Its labels are not known any more: if a label is excluded, no orphan is selected.
     pub(super) fn selects_orphan(&self, key: &ImageRef, moved_to: &[&Unit]) -> bool {
         if self.excludes.iter().any(|pattern| matches!(pattern, Pattern::Label { .. })) {

@@ -1,27 +1,41 @@
 //! Reduces a plan to the selected units and the bases that they need. Pure.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
+use super::members::Members;
 use super::options::Selection;
-use super::steps::{PartialPlan, Plan, Step, StepId};
-use crate::base::name::{ImageName, ImageRef};
-use crate::manifest::workspace::{Unit, UnitId, Workspace};
-use crate::state::State;
+use super::steps::{Blocked, PartialPlan, Plan, Step, StepId};
+use crate::manifest::workspace::{UnitId, Workspace};
 
 /// Drops the steps that are not selected from a plan of all units.
 pub(super) fn select(plan: &mut Plan, workspace: &Workspace, selection: &Selection) {
     if selection.is_all() {
         return;
     }
-    let selected = selected(workspace, selection);
-    let selects_orphan = orphan_selector(workspace, selection);
+    let members = Members::new(workspace, selection);
+    let keep = if selection.partition.is_some() {
+        keep_part(plan, &members)
+    } else {
+        keep_with_needs(plan, &members)
+    };
+    let changed: HashSet<UnitId> = plan.steps.iter().filter_map(Step::unit).collect();
+    let mut unchanged: Vec<UnitId> = members.units.difference(&changed).copied().collect();
+    unchanged.sort_unstable();
+    plan.unchanged = unchanged.into_iter().map(|id| workspace.unit(id).kind()).collect();
+    let left = keep.iter().filter(|keep| !**keep).count() - plan.blocked.len();
+    keep_only(plan, &keep);
+    plan.partial = Some(PartialPlan { selected: members.units.len(), left });
+}
+
+/// Returns which steps to keep: those of the members, and those that they need.
+fn keep_with_needs(plan: &mut Plan, members: &Members<'_>) -> Vec<bool> {
     let is_selected = |step: &Step| {
         if let Some(unit) = step.unit() {
-            return selected.contains(&unit);
+            return members.units.contains(&unit);
         }
         // An orphan goes together with the units that replace it.
         let mut needs = step.needs.iter().filter_map(|need| plan.steps[need.0].unit());
-        selects_orphan(&step.key) && needs.all(|unit| selected.contains(&unit))
+        members.has_orphan(&step.key) && needs.all(|unit| members.units.contains(&unit))
     };
     let mut keep: Vec<bool> = plan.steps.iter().map(is_selected).collect();
     // Each step comes after the steps that it needs, so that one pass from the end finds all of
@@ -36,64 +50,32 @@ pub(super) fn select(plan: &mut Plan, workspace: &Workspace, selection: &Selecti
             keep[need.0] = true;
         }
     }
-    let changed: HashSet<UnitId> = plan.steps.iter().filter_map(Step::unit).collect();
-    let mut unchanged: Vec<UnitId> = selected.difference(&changed).copied().collect();
-    unchanged.sort_unstable();
-    plan.unchanged = unchanged.into_iter().map(|id| workspace.unit(id).kind()).collect();
-    let left = keep.iter().filter(|keep| !**keep).count();
-    keep_only(plan, &keep);
-    plan.partial = Some(PartialPlan { selected: selected.len(), left });
+    keep
 }
 
-/// Returns the selected units.
-pub(super) fn selected(workspace: &Workspace, selection: &Selection) -> HashSet<UnitId> {
-    let all = (0..workspace.units.len()).map(UnitId);
-    if selection.is_all() {
-        return all.collect();
-    }
-    let excluded = excluded(workspace, selection);
-    all.filter(|id| !excluded.contains(id) && selection.selects(workspace.unit(*id))).collect()
-}
-
-/// True if neither a unit nor an orphan is selected.
-pub(crate) fn selects_nothing(workspace: &Workspace, state: &State, selection: &Selection) -> bool {
-    if selection.is_all() || !selected(workspace, selection).is_empty() {
-        return false;
-    }
-    let units: HashSet<&ImageRef> = workspace.units.iter().map(|unit| &unit.key).collect();
-    let selects_orphan = orphan_selector(workspace, selection);
-    !state.entries.keys().any(|key| !units.contains(key) && selects_orphan(key))
-}
-
-/// Returns a function that is true for the keys of selected orphans.
-pub(super) fn orphan_selector<'w>(
-    workspace: &'w Workspace,
-    selection: &'w Selection,
-) -> impl Fn(&ImageRef) -> bool + use<'w> {
-    let mut moved: HashMap<&ImageName, Vec<&Unit>> = HashMap::new();
-    for unit in &workspace.units {
-        for old in &unit.old_names {
-            moved.entry(&old.name).or_default().push(unit);
+/// Returns which steps to keep in a partition: those of the members that need no step of another part.
+/// The other members are blocked. An orphan whose replacement is missing waits for a later run.
+fn keep_part(plan: &mut Plan, members: &Members<'_>) -> Vec<bool> {
+    let mut keep: Vec<bool> = Vec::with_capacity(plan.steps.len());
+    let mut blocked = Vec::new();
+    for step in &mut plan.steps {
+        let missing = step.needs.iter().find(|need| !keep[need.0]).copied();
+        let Some(unit) = step.unit() else {
+            keep.push(missing.is_none() && members.has_orphan(&step.key));
+            continue;
+        };
+        let is_member = members.units.contains(&unit);
+        step.added = is_member && members.is_added(unit);
+        if let Some(missing) = missing.filter(|_| is_member) {
+            blocked.push((step.key.clone(), missing));
         }
+        keep.push(is_member && missing.is_none());
     }
-    move |key| {
-        let units = moved.get(&key.name).into_iter().flatten().copied();
-        let is_old = |unit: &&Unit| unit.old_names.iter().any(|old| old.matches(key));
-        selection.selects_orphan(key, &units.filter(is_old).collect::<Vec<_>>())
-    }
-}
-
-/// Returns the excluded units and their dependents.
-fn excluded(workspace: &Workspace, selection: &Selection) -> HashSet<UnitId> {
-    let mut excluded = HashSet::new();
-    // Bases come first in a workspace.
-    for (index, unit) in workspace.units.iter().enumerate() {
-        let named = selection.excludes.iter().any(|pattern| pattern.matches(unit));
-        if named || unit.needs.iter().any(|need| excluded.contains(need)) {
-            excluded.insert(UnitId(index));
-        }
-    }
-    excluded
+    let blocked = blocked.into_iter();
+    let blocked =
+        blocked.map(|(unit, base)| Blocked { unit, base: plan.steps[base.0].key.clone() });
+    plan.blocked = blocked.collect();
+    keep
 }
 
 /// Keeps the steps with a `true` at their index, and renumbers their needs.

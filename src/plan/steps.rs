@@ -32,6 +32,19 @@ pub struct Plan {
     pub visibility_drift: usize,
     /// Size of the selection, if there is one.
     pub partial: Option<PartialPlan>,
+    /// Units of a partition that have no step because their base is not up to date, in the order of the
+    /// workspace.
+    pub blocked: Vec<Blocked>,
+}
+
+/// A unit of a partition that waits for a base of another part.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Blocked {
+    /// The unit.
+    #[serde(rename = "image")]
+    pub unit: ImageRef,
+    /// The base, which has a step in the plan of all units.
+    pub base: ImageRef,
 }
 
 /// A new unit with the content of an orphan.
@@ -176,6 +189,17 @@ impl Step {
         }
     }
 
+    /// Returns the keys of the entries that the step changes: that of the unit, and that of its old name.
+    pub(crate) fn keys(&self) -> impl Iterator<Item = &ImageRef> {
+        let change = match &self.action {
+            Action::Update { change, .. } | Action::Adopt { then: Some(change), .. } => {
+                Some(change)
+            }
+            _ => None,
+        };
+        [&self.key].into_iter().chain(change.and_then(|change| change.from.as_ref()))
+    }
+
     /// Returns the unit; `None` for an orphan.
     pub fn unit(&self) -> Option<UnitId> {
         match &self.action {
@@ -211,9 +235,10 @@ impl Plan {
         self.steps.is_empty()
     }
 
-    /// True if an image or the protection of an image changes.
+    /// True if an image or the protection of an image changes, or waits for a base to do so.
     pub fn has_changes(&self) -> bool {
-        !(self.is_noop() && self.protects.is_empty() && self.unprotects.is_empty())
+        let is_protection_kept = self.protects.is_empty() && self.unprotects.is_empty();
+        !(self.is_noop() && self.blocked.is_empty() && is_protection_kept)
     }
 
     /// Returns the number of steps by action, of one kind of unit or of all.

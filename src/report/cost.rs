@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::PlanView;
+use crate::base::budget::Budget;
 use crate::base::kind::ImageKind;
-use crate::base::limit::{Class, Limit, transfer_limit};
+use crate::base::limit::{Class, Limit};
 use crate::base::name::{ImageRef, Owner};
 use crate::base::size::bytes;
 use crate::base::source_ref::SourceRef;
@@ -163,10 +164,10 @@ impl Cost {
     }
 
     /// Number of requests of each class, without the listings that poll for progress.
-    fn requests(&self, images: Option<Limit>) -> [(Class, usize); 4] {
+    fn requests(&self, budget: &Budget) -> [(Class, usize); 4] {
         let transfers = self.transfers.iter();
-        let transfers =
-            transfers.map(|(owner, it)| it.requests(transfer_limit(owner, images))).sum::<usize>();
+        let limit = |owner| budget.of_transfers(owner).map(|run| run.limit);
+        let transfers = transfers.map(|(owner, it)| it.requests(limit(owner))).sum::<usize>();
         [
             (Class::Initiate, self.builds + transfers),
             (Class::Start, self.starts),
@@ -176,15 +177,15 @@ impl Cost {
     }
 
     /// The rate limit that delays the plan for longest.
-    fn tightest(&self, limits: &[(Class, Limit)]) -> Option<Load> {
-        let given = |class| limit_of(limits, class);
-        let load = |(class, count): (Class, usize)| {
-            let limit = given(class).unwrap_or_else(|| class.default_limit());
-            Load { name: class.to_string(), count, limit }
+    fn tightest(&self, budget: &Budget) -> Option<Load> {
+        let load = |(class, count): (Class, usize)| Load {
+            name: class.to_string(),
+            count,
+            limit: budget.of(class).limit,
         };
-        let requests = self.requests(given(Class::Images));
+        let requests = self.requests(budget);
         let transfers = self.transfers.iter().filter_map(|(owner, counts)| {
-            let limit = transfer_limit(owner, given(Class::Images))?;
+            let limit = budget.of_transfers(owner)?.limit;
             let name = match self.transfers.len() {
                 1 => "transfers".to_owned(),
                 _ => format!("transfers of {owner}"),
@@ -201,8 +202,8 @@ impl Cost {
     }
 
     /// Returns the cost as a line of text; `None` if the plan sends nothing to the service.
-    pub(super) fn text(&self, limits: &[(Class, Limit)]) -> Option<String> {
-        let tightest = self.tightest(limits)?;
+    pub(super) fn text(&self, budget: &Budget) -> Option<String> {
+        let tightest = self.tightest(budget)?;
         let mut parts = Vec::new();
         if self.builds > 0 {
             let size = bytes(self.context_bytes);
@@ -215,7 +216,7 @@ impl Cost {
         ];
         parts.extend(rest.iter().filter(|(n, _)| *n > 0).map(|(n, noun)| plural(*n, noun)));
         let Load { name, count, limit } = &tightest;
-        let requests = self.requests(limit_of(limits, Class::Images)).map(|(_, count)| count);
+        let requests = self.requests(budget).map(|(_, count)| count);
         let requests = plural(requests.iter().sum(), "request");
         let tightest = match tightest.min_duration() {
             Duration::ZERO => format!("{name}: {count} of {limit}"),
@@ -224,11 +225,6 @@ impl Cost {
         parts.push(format!("about {requests} ({tightest})"));
         Some(format!("Cost: {}.{}", parts.join(", "), self.last.text().unwrap_or_default()))
     }
-}
-
-/// The limit that the user gave for a class.
-fn limit_of(limits: &[(Class, Limit)], class: Class) -> Option<Limit> {
-    limits.iter().rev().find(|(limited, _)| *limited == class).map(|(_, limit)| *limit)
 }
 
 /// True if the service derives the name of a target from its source.
@@ -246,7 +242,7 @@ mod tests {
             let limit: crate::base::limit::ClassLimit = text.parse().unwrap();
             (limit.class, limit.limit)
         };
-        cost.text(&limits.iter().map(limit).collect::<Vec<_>>()).unwrap_or_default()
+        cost.text(&Budget::new(limits.iter().map(limit).collect())).unwrap_or_default()
     }
 
     fn transfers(counts: &[(Owner, usize)]) -> Cost {

@@ -235,6 +235,7 @@ impl Reporter for JsonReporter<'_> {
             "mirror": view.plan.counts(Some(ImageKind::Mirror)),
         });
         changes["partial"] = json!(view.plan.partial);
+        changes["blocked"] = json!(view.plan.blocked);
         changes["drift"] = json!(view.plan.visibility_drift);
         changes["protects"] = json!(view.plan.protects);
         changes["unprotects"] = json!(view.plan.unprotects);

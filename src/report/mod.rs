@@ -33,7 +33,7 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
-use crate::base::limit::{Class, Limit};
+use crate::base::budget::Budget;
 use crate::base::name::ImageRef;
 use crate::base::owner::DefaultOwner;
 use crate::base::text::{duration, plural};
@@ -95,12 +95,14 @@ pub(crate) struct PlanView<'a> {
     pub facts: &'a Facts,
     /// The recorded state.
     pub state: &'a State,
-    /// Rate limits given by the user; the last one of a class wins.
-    pub limits: &'a [(Class, Limit)],
+    /// Rate limits of a run.
+    pub budget: &'a Budget,
     /// Owner of a new target whose manifest entry names none.
     pub owner: &'a DefaultOwner,
-    /// Path of the lockfile.
+    /// Path of the lockfile, or URL of the shared state.
     pub lockfile: &'a Path,
+    /// The place of the recorded state in words: `lockfile` or `shared state`.
+    pub place: &'static str,
     /// URL of the service, or `local`.
     pub service: &'a str,
 }

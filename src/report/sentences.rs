@@ -9,7 +9,7 @@ use super::symbol::symbol;
 use super::words::{build_tail, partial_note, size};
 use crate::base::name::{ImageRef, Owner};
 use crate::base::text::{list, plural};
-use crate::plan::{Action, Renamed, Step};
+use crate::plan::{Action, Blocked, Renamed, Step};
 
 /// Names that stand for a long list.
 pub(super) const MAX_NAMES_SHOWN: usize = 3;
@@ -28,7 +28,7 @@ impl Sentence {
 }
 
 impl PlanView<'_> {
-    /// Returns the size of the manifest, the owners, the lockfile and the service. `shown` formats a
+    /// Returns the size of the manifest, the owners, the place of the state and the service. `shown` formats a
     /// name or a path.
     pub(super) fn subject(&self, shown: impl Fn(&str) -> String) -> String {
         let size = size(self.workspace.images, self.plan.units);
@@ -36,7 +36,8 @@ impl PlanView<'_> {
         let (owners, service) = (shown(&self.owners()), shown(self.service));
         let unasked = self.facts.unasked.filter(|_| !self.facts.asked);
         let unasked = unasked.map(|reason| format!(" (not asked: {reason})")).unwrap_or_default();
-        format!("{size}, owner {owners}, lockfile {lockfile}, service {service}{unasked}")
+        let place = self.place;
+        format!("{size}, owner {owners}, {place} {lockfile}, service {service}{unasked}")
     }
 
     /// Returns the sentence on a partial plan.
@@ -45,21 +46,45 @@ impl PlanView<'_> {
         Some(Sentence::new("Note:", format!("this is a {}.", partial_note("plan", partial))))
     }
 
+    /// Returns the sentence on the targets of a partition that wait for a base.
+    pub(super) fn blocked(&self) -> Option<Sentence> {
+        let blocked = &self.plan.blocked;
+        let verb = if blocked.len() == 1 { "waits" } else { "wait" };
+        let targets = plural(blocked.len(), "target");
+        let names = blocked.iter().map(|Blocked { unit, base }| format!("{unit} (on {base})"));
+        let names = list(names, MAX_NAMES_SHOWN);
+        (!blocked.is_empty()).then(|| {
+            let rest = format!(
+                "{targets} {verb} for a base that is not up to date: {names}. `imgplan apply \
+                 --partition trunk` brings the bases up to date."
+            );
+            Sentence::new("Blocked:", rest)
+        })
+    }
+
     /// Returns the sentence of a plan without steps.
     pub(super) fn no_changes(&self) -> Sentence {
         let (count, selected) = match self.plan.partial {
             Some(partial) => (partial.selected, "selected "),
             None => (self.plan.units, ""),
         };
+        if !self.plan.blocked.is_empty() {
+            return Sentence::new("No steps.", "All changes of this part wait for a base.");
+        }
+        // The lines below name images whose protection changes.
+        let head = if self.plan.has_changes() { "No image changes." } else { "No changes." };
         let matches = match count {
+            0 if self.plan.partial.is_some() => {
+                return Sentence::new(head, "No target of the manifest is selected.");
+            }
             1 => format!("The {selected}target matches"),
             count => format!("All {count} {selected}targets match"),
         };
-        // The lines below name images whose protection changes.
-        let head = if self.plan.has_changes() { "No image changes." } else { "No changes." };
         let compared = match self.answers() {
-            Some(answers) => format!("the manifest. Compared with the lockfile and {answers}."),
-            None => format!("the lockfile; {}.", self.silence()),
+            Some(answers) => {
+                format!("the manifest. Compared with the {} and {answers}.", self.place)
+            }
+            None => format!("the {}; {}.", self.place, self.silence()),
         };
         Sentence::new(head, format!("{matches} {compared}"))
     }
@@ -71,7 +96,7 @@ impl PlanView<'_> {
         let names = paths.iter().map(|(base, path)| format!("{base} at {path}"));
         let names = list(names, MAX_NAMES_SHOWN);
         (!paths.is_empty())
-            .then(|| format!("Uses {bases} by a path that only the lockfile names: {names}"))
+            .then(|| format!("Uses {bases} by a path that only the {} names: {names}", self.place))
     }
 
     /// Returns the sentence on protected images that are replaced, with up to `max` names.

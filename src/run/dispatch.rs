@@ -25,8 +25,6 @@ pub(super) enum Input {
     Begin,
     /// A step wants a record to be written.
     Record(Record),
-    /// A waiting step has been given a part of the transfer limit.
-    Begun { step: StepId },
     /// A step entered a phase, this long ago.
     Phase { step: StepId, phase: Phase, build: Option<BuildId>, ago: Duration },
     /// A step ended.
@@ -37,8 +35,8 @@ pub(super) enum Input {
     Notice { step: Option<StepId>, notice: Notice },
     /// The user wants to stop.
     Signal(Signal),
-    /// The journal could not be written.
-    NotRecorded,
+    /// Records cannot be kept, for this reason.
+    NotRecorded(&'static str),
 }
 
 /// An effect for the driver to carry out.
@@ -120,7 +118,6 @@ impl Dispatcher {
                 effects.push(Effect::Persist(record));
                 self.abort_if_ready(&mut effects);
             }
-            Input::Begun { step } => self.begun(step, now, &mut effects),
             Input::Phase { step, phase, build, ago } => {
                 self.phase(step, (phase, ago), build, now, &mut effects);
             }
@@ -132,11 +129,10 @@ impl Dispatcher {
             }
             Input::Tick => self.tick(now, &mut effects),
             Input::Notice { step, notice } => self.notice(step, notice, now, &mut effects),
-            Input::NotRecorded => {
+            Input::NotRecorded(reason) => {
                 if self.leaving.is_none() {
                     self.leaving = Some(now);
-                    let message = "the journal cannot be written".to_owned();
-                    self.stop(StopReason::Error(message), &mut effects);
+                    self.stop(StopReason::Error(reason.to_owned()), &mut effects);
                 }
                 self.abort_if_ready(&mut effects);
             }
@@ -195,31 +191,27 @@ impl Dispatcher {
 
     fn start(&mut self, now: Duration, effects: &mut Vec<Effect>) {
         for step in self.schedule.start() {
-            if self.steps[step.0].kind == Some(ImageKind::Mirror) {
+            let progress = &mut self.steps[step.0];
+            progress.since = now;
+            progress.activity = Activity::Waiting;
+            if progress.kind.is_some() {
                 // With a thousand transfers, an hour may pass until the limit has room for this one.
-                self.steps[step.0].activity = Activity::Waiting;
-                self.steps[step.0].since = now;
                 self.phase(step, (Phase::Wait, Duration::ZERO), None, now, effects);
             } else {
-                self.begun(step, now, effects);
+                self.begin(step, effects);
             }
             effects.push(Effect::Start(step));
         }
     }
 
-    fn begun(&mut self, step: StepId, now: Duration, effects: &mut Vec<Effect>) {
+    /// Reports that a step has begun, if that was not reported before.
+    fn begin(&mut self, step: StepId, effects: &mut Vec<Effect>) {
         let progress = &mut self.steps[step.0];
-        if progress.activity == Activity::Idle {
-            progress.since = now;
-        }
-        let begins = progress.activity != Activity::Active;
         progress.activity = Activity::Active;
-        if begins {
+        if !progress.is_reported {
+            progress.is_reported = true;
             let (unit, action) = (progress.key.clone(), progress.verb);
             effects.push(Effect::Report(RunEvent::Started { unit, action }));
-        }
-        if progress.kind == Some(ImageKind::Mirror) {
-            self.phase(step, (Phase::Submit, Duration::ZERO), None, now, effects);
         }
     }
 
@@ -255,11 +247,17 @@ impl Dispatcher {
         now: Duration,
         effects: &mut Vec<Effect>,
     ) {
+        match phase {
+            Phase::Wait => {}
+            // No build yet: its request may still have to wait.
+            Phase::Package => self.steps[step.0].activity = Activity::Active,
+            _ => self.begin(step, effects),
+        }
         let progress = &mut self.steps[step.0];
         let before = (progress.phase, progress.build.clone());
         progress.enter(phase, now.saturating_sub(ago));
         progress.build = build.or(progress.build.take());
-        // A mirror waits from the beginning on.
+        // A target waits from the beginning on.
         if (progress.phase, &progress.build) != (before.0, &before.1) || phase == Phase::Wait {
             effects.push(Effect::Report(RunEvent::Progress(progress.active_at(now))));
         }
@@ -299,9 +297,12 @@ impl Dispatcher {
             }
             Err(StepFailure::NotStarted) => {
                 let reason = self.stop_reason();
-                self.skip(unit, reason, effects);
-                // Its dependents were skipped when the run stopped.
-                self.schedule.finish(step, false);
+                self.skip(unit, reason.clone(), effects);
+                // If the run has stopped, its dependents were skipped then.
+                for skipped in self.schedule.finish(step, false) {
+                    let unit = self.steps[skipped.0].key.clone();
+                    self.skip(unit, reason.clone(), effects);
+                }
             }
             Err(StepFailure::Failed(error)) => self.failed(step, error, false, now, effects),
             Err(StepFailure::Pending(error)) => self.failed(step, error, true, now, effects),
@@ -607,6 +608,8 @@ mod tests {
     fn a_running_run_reports_a_heartbeat() {
         let mut dispatcher = dispatcher(&[("a", &[]), ("b", &[])], 2);
         begin(&mut dispatcher);
+        let (step, phase) = (StepId(1), Phase::Building);
+        dispatcher.handle(Input::Phase { step, phase, build: None, ago: secs(0) }, secs(0));
         assert_eq!(dispatcher.handle(Input::Tick, secs(9)), []);
         dispatcher.handle(done(0), secs(9));
         let effects = dispatcher.handle(Input::Tick, secs(10));
@@ -623,7 +626,8 @@ mod tests {
     fn a_journal_that_cannot_be_written_ends_the_run() {
         let mut dispatcher = dispatcher(CHAIN, 8);
         begin(&mut dispatcher);
-        let effects = dispatcher.handle(Input::NotRecorded, secs(1));
+        let effects =
+            dispatcher.handle(Input::NotRecorded("the journal cannot be written"), secs(1));
         assert!(effects.contains(&Effect::StopSubmitting) && effects.contains(&Effect::Abort));
         assert!(matches!(dispatcher.into_summary().stopped, Some(StopReason::Error(_))));
     }

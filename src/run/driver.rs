@@ -5,7 +5,6 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use miette::Diagnostic;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::{Instant, MissedTickBehavior};
@@ -13,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::base_paths::BasePaths;
 use super::dispatch::{Dispatcher, Effect, Input};
+use super::error::RunError;
 use super::job::{AdoptJob, BasePath, CreateJob, JobContent, Mirror, StepJob, Work, pending_path};
 use super::link::{KnownBuilds, StepMessage, observed};
 use super::options::Run;
@@ -27,33 +27,8 @@ use crate::base::name::{ImageRef, Owner};
 use crate::event::{RunEvent, Signal, Summary};
 use crate::manifest::workspace::{Origin, UnitId};
 use crate::plan::{Action, Create, Step, StepId, pins};
+use crate::shared::{SharedError, SharedLease};
 use crate::state::{Record, State, StateError, Store};
-
-/// An error that ended the whole run. Failures of single units are in the [`Summary`].
-#[derive(Debug, thiserror::Error, Diagnostic)]
-pub enum RunError {
-    /// The journal could not be written.
-    #[error("cannot write the journal, so the run was aborted{}", accepted(builds))]
-    #[diagnostic(help(
-        "free disk space or make the folder .imgplan writable, then run `imgplan apply` again"
-    ))]
-    NotRecorded {
-        /// Builds that the service accepted and that are not in the journal.
-        builds: Vec<String>,
-        /// The results until then.
-        summary: Box<Summary>,
-        /// The cause.
-        #[source]
-        source: StateError,
-    },
-}
-
-fn accepted(builds: &[String]) -> String {
-    match builds {
-        [] => String::new(),
-        builds => format!("; accepted builds that are not recorded: {}", builds.join(", ")),
-    }
-}
 
 /// Minimum time between two writes of the lockfile during a run.
 const MIN_COMMIT_INTERVAL: Duration = Duration::from_secs(1);
@@ -69,14 +44,20 @@ const MAX_PACKERS: usize = 4;
 /// Maximum number of concurrent uploads. More would share the same uplink.
 const MAX_UPLOADS: usize = 8;
 
-/// Carries out a plan and returns the results. `report` receives every event. The first signal stops
-/// new work, the second ends the run at once.
+/// The reason to stop after a failed write of the journal.
+const JOURNAL_FAILED: &str = "the journal cannot be written";
+
+/// The reason to stop once another run may have a shard of this one.
+const STATE_LOST: &str = "the shared state is no longer held";
+
+/// Carries out a plan and returns the results. The store has a `lease` if its state is shared. `report`
+/// receives every event. The first signal stops new work, the second ends the run at once.
 ///
 /// # Errors
-/// Fails if the journal cannot be written.
+/// Fails if the journal cannot be written, or the lease is lost.
 pub async fn execute(
     run: Run<'_>,
-    store: &mut Store,
+    (store, lease): (&mut Store, Option<&SharedLease>),
     report: &mut dyn FnMut(&RunEvent),
     signals: &mut mpsc::UnboundedReceiver<Signal>,
 ) -> Result<Summary, RunError> {
@@ -95,6 +76,7 @@ pub async fn execute(
         next_commit: Instant::now() + MIN_COMMIT_INTERVAL,
         uncommitted: false,
         journal_failure: None,
+        lost: None,
         aborted: false,
     };
     let mut tick = tokio::time::interval(Duration::from_secs(1));
@@ -115,6 +97,10 @@ pub async fn execute(
                 inputs
             }
             Some(signal) = signals.recv() => vec![(Input::Signal(signal), None)],
+            error = lost(lease), if driver.lost.is_none() => {
+                driver.lost = Some(error.into());
+                vec![(Input::NotRecorded(STATE_LOST), None)]
+            }
             _ = tick.tick() => vec![(Input::Tick, None)],
         };
         driver.handle(inputs);
@@ -122,9 +108,18 @@ pub async fn execute(
     // Messages that arrived meanwhile still have to be recorded.
     driver.handle(drain(&mut inbox));
     let summary = driver.dispatcher.into_summary();
-    match driver.journal_failure {
+    let lost = driver.lost.map(|source| JournalFailure { builds: Vec::new(), source });
+    match driver.journal_failure.or(lost) {
         Some(failure) => Err(failure.into_error(summary)),
         None => Ok(summary),
+    }
+}
+
+/// Waits until a lease of a shared state is lost. Without a shared state, waits forever.
+async fn lost(lease: Option<&SharedLease>) -> SharedError {
+    match lease {
+        Some(lease) => lease.lost().await,
+        None => std::future::pending().await,
     }
 }
 
@@ -165,7 +160,6 @@ fn inputs_of(message: StepMessage) -> Vec<(Input, Confirmation)> {
             }
             inputs
         }
-        StepMessage::Begun { step } => vec![(Input::Begun { step }, None)],
         StepMessage::Phase { step, phase, build, ago } => {
             vec![(Input::Phase { step, phase, build, ago }, None)]
         }
@@ -191,6 +185,9 @@ struct Driver<'a> {
     /// True if the journal has records that are not in the lockfile.
     uncommitted: bool,
     journal_failure: Option<JournalFailure>,
+    /// The error of a shared state of which another run has a shard. The journal is still written: it
+    /// tells the next run on this machine of the transfers that were accepted.
+    lost: Option<StateError>,
     aborted: bool,
 }
 
@@ -226,15 +223,17 @@ impl Driver<'_> {
             confirmations.extend(confirmation);
         }
         if self.write(&records) {
-            for confirmation in confirmations {
-                // Fails only if the step is gone.
-                let _ = confirmation.send(());
-            }
+            self.store.confirm(confirmations);
         } else {
             // A step whose records are not confirmed ends.
             drop(confirmations);
-            effects.extend(self.dispatcher.handle(Input::NotRecorded, now));
+            effects.extend(self.dispatcher.handle(Input::NotRecorded(JOURNAL_FAILED), now));
         }
+        self.carry_out(effects);
+        self.commit_if_due();
+    }
+
+    fn carry_out(&mut self, effects: Vec<Effect>) {
         for effect in effects {
             match effect {
                 Effect::Persist(_) => {}
@@ -248,7 +247,6 @@ impl Driver<'_> {
                 Effect::Abort => self.aborted = true,
             }
         }
-        self.commit_if_due();
     }
 
     /// Writes records to the journal. Returns false if that failed, now or before.

@@ -21,16 +21,14 @@ pub(super) enum StepMessage {
     Records { records: Vec<Record>, written: oneshot::Sender<()> },
     /// Progress or delay of a request; `step` is `None` if it was made for several steps.
     Notice { step: Option<StepId>, notice: Notice },
-    /// The step has been given a part of the service's transfer limit.
-    Begun { step: StepId },
     /// The step entered a phase, this long ago.
     Phase { step: StepId, phase: Phase, build: Option<BuildId>, ago: Duration },
 }
 
 impl StepMessage {
-    /// The step waits, without a build.
-    pub(super) fn waits(step: StepId) -> Self {
-        Self::Phase { step, phase: Phase::Wait, build: None, ago: Duration::ZERO }
+    /// The step entered a phase just now, without a build.
+    pub(super) fn enters(step: StepId, phase: Phase) -> Self {
+        Self::Phase { step, phase, build: None, ago: Duration::ZERO }
     }
 }
 

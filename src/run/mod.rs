@@ -16,6 +16,7 @@ mod base_paths;
 mod create;
 mod dispatch;
 pub(crate) mod driver;
+pub(crate) mod error;
 
 mod job;
 mod link;
@@ -33,5 +34,6 @@ mod updates;
 
 pub(crate) use job::placement;
 
-pub(crate) use driver::{RunError, execute};
+pub(crate) use driver::execute;
+pub(crate) use error::RunError;
 pub(crate) use options::{Run, RunOptions};

@@ -25,6 +25,8 @@ pub(super) struct StepProgress {
     waited: Duration,
     pub(super) build: Option<BuildId>,
     pub(super) activity: Activity,
+    /// True once it was reported that the step has begun.
+    pub(super) is_reported: bool,
 }
 
 /// The activity of a step.
@@ -32,7 +34,7 @@ pub(super) struct StepProgress {
 pub(super) enum Activity {
     /// The step has not begun, or has ended.
     Idle,
-    /// The step waits for the service's transfer limit.
+    /// The step waits for a rate limit.
     Waiting,
     /// The step is at work.
     Active,
@@ -54,6 +56,7 @@ impl StepProgress {
             waited: Duration::ZERO,
             build: None,
             activity: Activity::Idle,
+            is_reported: false,
         }
     }
 

@@ -74,6 +74,17 @@ pub enum StateError {
     /// A file cannot be read or written.
     #[error(transparent)]
     Path(#[from] PathError),
+    /// The place of the state that is no lockfile cannot be written.
+    #[error("{message}")]
+    Replica {
+        /// The problem.
+        message: String,
+        /// The correction.
+        #[help]
+        help: String,
+        /// True if another run holds it.
+        is_locked: bool,
+    },
     /// The lockfile cannot be written. The journal still has all records.
     #[error("cannot write the lockfile; all changes are kept in {}", journal.display())]
     #[diagnostic(help("make {} writable, then run `imgplan apply` again", lockfile.display()))]

@@ -140,6 +140,26 @@ pub enum Record {
     },
 }
 
+impl Record {
+    /// Returns the units whose entries the record changes.
+    pub(super) fn units(&self) -> impl Iterator<Item = &ImageRef> {
+        let (unit, other) = match self {
+            Self::Updated { unit, to, .. } => (Some(unit), to.as_ref()),
+            Self::Submitting { unit, .. }
+            | Self::NotAccepted { unit }
+            | Self::Created { unit, .. }
+            | Self::Uploaded { unit, .. }
+            | Self::Started { unit, .. }
+            | Self::Ended { unit, .. }
+            | Self::Forgotten { unit }
+            | Self::Known { unit, .. }
+            | Self::Protected { unit, .. } => (Some(unit), None),
+            Self::Pinned { .. } | Self::Committed { .. } => (None, None),
+        };
+        unit.into_iter().chain(other)
+    }
+}
+
 /// The outcome of a build.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

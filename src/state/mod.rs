@@ -1,5 +1,6 @@
 //! The recorded state: the lockfile ([`lockfile`], [`encode`], [`decode`]), the journal of changes
-//! since the lockfile was written ([`journal`]), and the store that keeps both on disk ([`store`]).
+//! since the lockfile was written ([`journal`]), and the store that keeps both on disk ([`store`]). A
+//! [`replica`] takes the place of the lockfile if many runners share the state.
 //!
 //! The one reducer, [`State::apply`], serves the running process and the replay after a crash, so that
 //! recovery has no code of its own.
@@ -15,7 +16,9 @@ mod lockfile_place;
 mod lockfile_text;
 mod merge;
 pub(crate) mod paths;
+mod process;
 mod replay;
+pub(crate) mod replica;
 pub(crate) mod snapshot;
 pub(crate) mod store;
 mod text_map;
@@ -28,8 +31,9 @@ pub(crate) use error::StateError;
 pub(crate) use journal::{BuildOutcome, Record};
 pub(crate) use lockfile::{BuildStage, Built, Entry, Failed, Inputs, Pending, Pin, Submission};
 pub(crate) use paths::StatePaths;
+pub(crate) use process::on_host;
 pub(crate) use snapshot::StateSnapshot;
-pub(crate) use store::Store;
+pub(crate) use store::{LockedJournal, Store};
 
 use crate::base::image_path::ImagePath;
 use crate::base::kind::ImageKind;

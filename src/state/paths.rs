@@ -2,12 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::base::state_url::StateUrl;
 use crate::base::work_dir::WorkName;
 
 /// Paths of the state on disk.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StatePaths {
-    /// The lockfile.
+    /// The lockfile; for messages only, the URL of a shared state.
     pub lockfile: PathBuf,
     /// The work folder (`.imgplan`): journal, lock and caches, which are not committed to git.
     pub work: PathBuf,
@@ -24,6 +25,15 @@ impl StatePaths {
     pub fn local(root: &Path) -> Self {
         let work = without_dot(root).join(".imgplan").join("local");
         Self { lockfile: work.join("imgplan.lock"), work }
+    }
+
+    /// Returns the paths for a shared state: its URL in the place of the lockfile, for messages, and a
+    /// work folder of its own, in which the journal is. The URL must be resolved.
+    pub(crate) fn shared(root: &Path, url: &StateUrl) -> Self {
+        let url = url.to_string();
+        let name = WorkName::shared_state(&url);
+        let work = without_dot(root).join(".imgplan").join("shared").join(name.as_ref());
+        Self { lockfile: PathBuf::from(url), work }
     }
 
     /// Returns the path of the journal, for messages.

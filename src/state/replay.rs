@@ -4,11 +4,11 @@
 //! `git pull`, for example, it is a different one. Then the lockfile may be newer than the journal, and
 //! only the service knows which of them is right.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use super::State;
 use super::journal::Record;
-use super::lockfile::{BuildStage, Pending};
+use super::lockfile::{BuildStage, Pending, Submission};
 use crate::base::digest::Digest;
 use crate::base::name::{BuildId, ImageRef};
 
@@ -29,6 +29,42 @@ impl State {
             Some(index) => records[index..].iter().for_each(|record| self.apply(record)),
             None if current == base => records.iter().for_each(|record| self.apply(record)),
             None => self.replay_on_other_lockfile(records),
+        }
+    }
+
+    /// Applies the journal of an earlier run to a shared state, which has its requests as well. Only the
+    /// ID of a build may be missing there, and only the request that the state has in doubt may take it:
+    /// another run may have resolved that request and sent one of its own.
+    pub(super) fn replay_on_shared(&mut self, records: &[Record]) {
+        let mut submissions: HashMap<&ImageRef, &Submission> = HashMap::new();
+        for record in records {
+            match record {
+                Record::Submitting { unit, submission, .. } => {
+                    submissions.insert(unit, submission);
+                }
+                Record::Created { unit, .. } => {
+                    let entry = self.entries.get(unit);
+                    let in_doubt = entry.and_then(|entry| entry.submitted.as_ref());
+                    if in_doubt.is_some() && in_doubt == submissions.get(unit).copied() {
+                        self.apply(record);
+                    }
+                }
+                Record::Uploaded { unit, build } | Record::Started { unit, build } => {
+                    let entry = self.entries.get(unit);
+                    let pending = entry.and_then(|entry| entry.pending.as_ref());
+                    if pending.is_some_and(|pending| pending.build == *build) {
+                        self.apply(record);
+                    }
+                }
+                Record::NotAccepted { .. }
+                | Record::Ended { .. }
+                | Record::Updated { .. }
+                | Record::Forgotten { .. }
+                | Record::Known { .. }
+                | Record::Protected { .. }
+                | Record::Pinned { .. }
+                | Record::Committed { .. } => {}
+            }
         }
     }
 
@@ -103,7 +139,7 @@ fn build_of(record: &Record) -> Option<&BuildId> {
 #[cfg(test)]
 mod tests {
     use super::super::encode::encode;
-    use super::super::{BuildOutcome, Inputs, Submission};
+    use super::super::{BuildOutcome, Inputs};
     use super::*;
     use crate::base::kind::ImageKind;
     use crate::base::name::{Owner, Platform};
@@ -215,5 +251,38 @@ mod tests {
         let entry = without_context.entries.get_mut(&unit()).unwrap();
         entry.pending.as_mut().unwrap().stage = BuildStage::Created;
         assert_eq!(pending(&replayed(without_context, &records("b-1"))).as_str(), "b-1");
+    }
+
+    #[test]
+    fn a_shared_state_takes_a_build_only_for_the_request_that_it_has_in_doubt() {
+        let of_first = records("b-1");
+        let later = |record: &Record| match record.clone() {
+            Record::Submitting { unit, kind, platform, submission } => {
+                let at = jiff::Timestamp::from_second(1_000).unwrap();
+                Record::Submitting {
+                    unit,
+                    kind,
+                    platform,
+                    submission: Submission { at, ..submission },
+                }
+            }
+            other => other,
+        };
+        let in_doubt = state_after(&of_first[..1]);
+        let mut state = in_doubt.clone();
+        state.replay_on_shared(&of_first[..1]);
+        assert_eq!(state, in_doubt);
+        // A run that died before the store had the build.
+        state.replay_on_shared(&of_first);
+        assert_eq!(state, state_after(&of_first[..2]));
+        // Another run has sent a request of its own, or has built the target.
+        for other in [state_after(&[later(&of_first[0])]), state_after(&records("b-2"))] {
+            let refused = Record::NotAccepted { unit: unit() };
+            for journal in [&of_first[..], &[of_first[0].clone(), refused]] {
+                let mut state = other.clone();
+                state.replay_on_shared(journal);
+                assert_eq!(state, other);
+            }
+        }
     }
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use super::State;
 use super::decode::decode;
 use super::error::StateError;
+use super::journal::{Header, Record};
 use super::lockfile_place::LockfilePlace;
 use super::paths::StatePaths;
 use super::{journal, merge};
@@ -42,15 +43,44 @@ impl StateSnapshot {
             services.push((paths.lockfile.clone(), decoded.service));
             state = decoded.state;
         }
-        if let Some(journal) = journal {
-            let decoded = journal::decode(&String::from_utf8_lossy(&journal))
-                .map_err(|error| StateError::journal(paths, error))?;
-            if let Some((header, records)) = decoded {
-                state.replay(lockfile.as_deref(), header.lockfile, &records);
-                services.push((paths.journal(), header.service));
-            }
+        if let Some((header, records)) =
+            journal.map(|text| decode_journal(paths, &text)).transpose()?.flatten()
+        {
+            state.replay(lockfile.as_deref(), header.lockfile, &records);
+            services.push((paths.journal(), header.service));
         }
         Ok(Self { state, has_conflict_markers, lockfile, services })
+    }
+
+    /// Reads the text of a lockfile, without a journal.
+    ///
+    /// # Errors
+    ///
+    /// Fails if it is damaged, or was written by a later imgplan.
+    pub(crate) fn of_text(path: &std::path::Path, text: &str) -> Result<Self, StateError> {
+        let paths = StatePaths { lockfile: path.to_owned(), work: PathBuf::new() };
+        let decoded = decode(text).map_err(|error| StateError::lockfile(&paths, text, error))?;
+        let services = vec![(path.to_owned(), decoded.service)];
+        let has_conflict_markers = merge::first_conflict_marker(text).is_some();
+        Ok(Self { state: decoded.state, has_conflict_markers, lockfile: None, services })
+    }
+
+    /// Creates a snapshot of a shared state, whose service was compared when it was found.
+    pub(crate) fn of_shared(state: State) -> Self {
+        Self { state, has_conflict_markers: false, lockfile: None, services: Vec::new() }
+    }
+
+    /// Reads the journal alone. `None` if there is none.
+    ///
+    /// # Errors
+    ///
+    /// Fails if it cannot be read, is damaged, or was written by a later imgplan.
+    pub(super) fn read_journal(
+        paths: &StatePaths,
+    ) -> Result<Option<(Header, Vec<Record>)>, StateError> {
+        let Some(work) = WorkDir::open(&paths.work)? else { return Ok(None) };
+        let text = read_journal(&work)?;
+        Ok(text.map(|text| decode_journal(paths, &text)).transpose()?.flatten())
     }
 
     /// Drops the text of the lockfile, which only a store needs: 30 MB for 50,000 units.
@@ -73,6 +103,14 @@ impl StateSnapshot {
             }),
         }
     }
+}
+
+fn decode_journal(
+    paths: &StatePaths,
+    text: &[u8],
+) -> Result<Option<(Header, Vec<Record>)>, StateError> {
+    journal::decode(&String::from_utf8_lossy(text))
+        .map_err(|error| StateError::journal(paths, error))
 }
 
 /// Reads the lockfile and the journal as of one moment. Another run may be replacing the lockfile and

@@ -1,8 +1,11 @@
 //! The store: holds the lock, appends to the journal, and writes the lockfile.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
+
+use tokio::sync::oneshot;
 
 use super::State;
 use super::error::StateError;
@@ -11,9 +14,12 @@ use super::lockfile_place::LockfilePlace;
 use super::lockfile_text;
 use super::merge;
 use super::paths::StatePaths;
+use super::process::describe_process;
+use super::replica::Replica;
 use super::snapshot::{StateSnapshot, read_journal};
 use crate::base::digest::Digest;
 use crate::base::file::{AtPath, FileLock, LockError};
+use crate::base::name::ImageRef;
 use crate::base::work_dir::{FileMode, WorkDir, WorkName};
 
 /// The state on disk, locked by this process.
@@ -23,12 +29,85 @@ pub struct Store {
     work: WorkDir,
     service: String,
     state: State,
-    place: LockfilePlace,
+    place: Destination,
     on_disk: Option<String>,
     /// True if this process wrote `on_disk`.
     is_own_text: bool,
     journal: Option<File>,
     _lock: FileLock,
+}
+
+/// The place that the state is written to.
+#[derive(Debug)]
+enum Destination {
+    Lockfile(LockfilePlace),
+    Replica(Box<dyn Replica>),
+}
+
+/// The lock of a work folder, with the records of a journal that an earlier run left.
+#[derive(Debug)]
+pub(crate) struct LockedJournal {
+    paths: StatePaths,
+    work: WorkDir,
+    service: String,
+    records: Vec<Record>,
+    lock: FileLock,
+}
+
+impl LockedJournal {
+    /// Acquires the lock, and reads the journal.
+    ///
+    /// # Errors
+    ///
+    /// Fails if another process holds the lock, and if the journal cannot be read or belongs to another
+    /// service.
+    pub(crate) fn open(paths: StatePaths, service: &str) -> Result<Self, StateError> {
+        let (work, lock) = lock_folder(&paths)?;
+        let records = match StateSnapshot::read_journal(&paths)? {
+            Some((header, _)) if header.service != service => {
+                return Err(StateError::OtherService {
+                    path: paths.journal(),
+                    theirs: header.service,
+                    ours: service.to_owned(),
+                });
+            }
+            Some((_, records)) => records,
+            None => Vec::new(),
+        };
+        Ok(Self { paths, work, service: service.to_owned(), records, lock })
+    }
+
+    /// Returns the units of the records.
+    pub(crate) fn units(&self) -> BTreeSet<ImageRef> {
+        self.records.iter().flat_map(Record::units).cloned().collect()
+    }
+
+    /// Opens the store of a replica with this state, and adds what only the journal of an earlier run on
+    /// this machine knows.
+    pub(crate) fn into_store(self, mut state: State, mut replica: Box<dyn Replica>) -> Store {
+        let units = self.units();
+        let before: Vec<_> = units.iter().map(|unit| state.entries.get(unit).cloned()).collect();
+        state.replay_on_shared(&self.records);
+        for (unit, before) in units.into_iter().zip(before) {
+            let entry = state.entries.get(&unit);
+            if entry != before.as_ref() {
+                let entry = entry.cloned();
+                replica.set_entry(unit, entry);
+            }
+        }
+        let Self { paths, work, service, records: _, lock } = self;
+        Store {
+            paths,
+            work,
+            service,
+            state,
+            place: Destination::Replica(replica),
+            on_disk: None,
+            is_own_text: false,
+            journal: None,
+            _lock: lock,
+        }
+    }
 }
 
 impl Store {
@@ -46,6 +125,7 @@ impl Store {
     /// # Errors
     ///
     /// Fails if a file cannot be read.
+    #[cfg(any(test, feature = "test-support"))]
     pub fn read_any(paths: &StatePaths) -> Result<State, StateError> {
         Ok(StateSnapshot::read(paths)?.state)
     }
@@ -74,13 +154,8 @@ impl Store {
     /// Fails if another process holds the lock, if a file cannot be read, and if a file belongs to
     /// another service.
     pub fn open(paths: StatePaths, service: &str) -> Result<Self, StateError> {
-        let place = LockfilePlace::find(&paths)?;
-        let work = WorkDir::create(&paths.work)?;
-        let lock =
-            work.lock(&WorkName::LOCK, &describe_process()).map_err(|error| match error {
-                LockError::Held(holder) => StateError::Locked { holder },
-                LockError::Path(error) => StateError::Path(error),
-            })?;
+        let place = Destination::Lockfile(LockfilePlace::find(&paths)?);
+        let (work, lock) = lock_folder(&paths)?;
         let StateSnapshot { state, lockfile: on_disk, .. } =
             StateSnapshot::read(&paths)?.for_service(service)?;
         // The lockfile is valid, so that an old copy of it must not be recommended later. If the copy
@@ -117,10 +192,12 @@ impl Store {
     /// Fails if the journal cannot be written. The state then has the records, but they are not on
     /// disk until the next [`Store::commit`].
     pub fn record(&mut self, records: &[Record]) -> Result<(), StateError> {
+        self.apply(records);
+        // What belongs to the shard of another run is in memory only: that run records it.
+        let records: Vec<&Record> = records.iter().filter(|record| self.may(record)).collect();
         if records.is_empty() {
             return Ok(());
         }
-        self.apply(records);
         let mut text = String::new();
         // After a failed write the journal stays closed. The next call opens it again, and so cuts off
         // the incomplete line.
@@ -135,12 +212,96 @@ impl Store {
         Ok(())
     }
 
+    /// Tells steps that the records until now are kept: on disk, and in a replica as well, which
+    /// takes a moment. After a failure the senders are dropped.
+    pub(crate) fn confirm(&mut self, steps: Vec<oneshot::Sender<()>>) {
+        match &mut self.place {
+            // Fails only if the step is gone.
+            Destination::Lockfile(_) => steps.into_iter().for_each(|step| _ = step.send(())),
+            Destination::Replica(replica) => replica.confirm(steps),
+        }
+    }
+
+    /// True if this run may record a change: with a replica, if it holds all that is changed.
+    pub(crate) fn may(&self, record: &Record) -> bool {
+        match (&self.place, record) {
+            (Destination::Lockfile(_), _) => true,
+            (Destination::Replica(replica), Record::Pinned { .. }) => replica.holds_pins(),
+            (Destination::Replica(replica), record) => {
+                record.units().all(|unit| replica.holds(unit))
+            }
+        }
+    }
+
+    /// True if this run may change a unit: with a replica, if it holds its shard.
+    pub(crate) fn holds(&self, unit: &ImageRef) -> bool {
+        match &self.place {
+            Destination::Lockfile(_) => true,
+            Destination::Replica(replica) => replica.holds(unit),
+        }
+    }
+
     /// Applies records without the journal, after [`Store::record`] has failed. The next
     /// [`Store::commit`] writes them.
     pub fn apply(&mut self, records: &[Record]) {
         for record in records {
+            let is_replicated = matches!(self.place, Destination::Replica(_)) && self.may(record);
+            let entry = |state: &State, unit| state.entries.get(unit).cloned();
+            let units = record.units().filter(|_| is_replicated);
+            let before: Vec<_> = units.map(|unit| (unit, entry(&self.state, unit))).collect();
+            self.state.apply(record);
+            let Destination::Replica(replica) = &mut self.place else { continue };
+            if !is_replicated {
+                continue;
+            }
+            let mut gone = Vec::new();
+            for (unit, before) in before {
+                match entry(&self.state, unit) {
+                    after if after == before => {}
+                    None => gone.push(unit.clone()),
+                    after => replica.set_entry(unit.clone(), after),
+                }
+            }
+            if !gone.is_empty() {
+                replica.drop_moved(gone);
+            }
+            if let Record::Pinned { reference, pin } = record {
+                replica.set_pin(reference.clone(), pin.clone());
+            }
+        }
+    }
+
+    /// Applies records in memory only: another run records them.
+    pub(crate) fn assume(&mut self, records: &[Record]) {
+        for record in records {
             self.state.apply(record);
         }
+    }
+
+    /// Replaces the state. [`Store::finish`] writes it.
+    pub(crate) fn replace(&mut self, state: State) {
+        if let Destination::Replica(replica) = &mut self.place {
+            let units: BTreeSet<_> =
+                self.state.entries.keys().chain(state.entries.keys()).cloned().collect();
+            let (kept, gone): (Vec<_>, Vec<_>) =
+                units.into_iter().partition(|unit| state.entries.contains_key(unit));
+            for unit in kept {
+                let entry = state.entries.get(&unit);
+                if entry != self.state.entries.get(&unit) {
+                    replica.set_entry(unit.clone(), entry.cloned());
+                }
+            }
+            replica.drop_moved(gone);
+            let references: BTreeSet<_> =
+                self.state.pins.keys().chain(state.pins.keys()).cloned().collect();
+            for reference in references {
+                let pin = state.pins.get(&reference);
+                if pin != self.state.pins.get(&reference) {
+                    replica.set_pin(reference.clone(), pin.cloned());
+                }
+            }
+        }
+        self.state = state;
     }
 
     fn open_journal(&self, text: &mut String) -> Result<File, StateError> {
@@ -152,7 +313,12 @@ impl Store {
             let header = Header {
                 journal: journal::JOURNAL_VERSION,
                 service: self.service.clone(),
-                lockfile: self.on_disk.as_deref().map(|text| Digest::of(text.as_bytes())),
+                lockfile: match &self.place {
+                    Destination::Lockfile(_) => {
+                        self.on_disk.as_deref().map(|text| Digest::of(text.as_bytes()))
+                    }
+                    Destination::Replica(_) => None,
+                },
             };
             text.push_str(&journal::line(&header));
             self.work.sync()?;
@@ -160,7 +326,24 @@ impl Store {
         Ok(file)
     }
 
-    /// Writes the lockfile if its content changed, and removes the journal.
+    /// Ends a run: writes the lockfile if its content changed, and removes the journal. A replica must
+    /// have kept all changes before.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the lockfile or the journal cannot be written. No record is lost then.
+    pub(crate) fn finish(&mut self) -> Result<(), StateError> {
+        match &self.place {
+            Destination::Lockfile(_) => self.commit(),
+            Destination::Replica(_) => {
+                self.journal = None;
+                Ok(self.work.remove(&WorkName::JOURNAL)?)
+            }
+        }
+    }
+
+    /// Writes the lockfile if its content changed, and removes the journal. A replica writes by
+    /// itself.
     ///
     /// A crash at any moment leaves a consistent state: before the lockfile is replaced, a record of
     /// its digest in the journal says that the journal's other records are contained in it.
@@ -169,6 +352,7 @@ impl Store {
     ///
     /// Fails if the lockfile or the journal cannot be written. No record is lost then.
     pub fn commit(&mut self) -> Result<(), StateError> {
+        let Destination::Lockfile(_) = &self.place else { return Ok(()) };
         let (service, state) = (&*self.service, &self.state);
         let text = lockfile_text::encode_like(self.on_disk.as_deref(), service, state);
         let is_current = match &self.on_disk {
@@ -184,7 +368,8 @@ impl Store {
             if self.work.open_file(&WorkName::JOURNAL).is_ok() {
                 self.record(&[Record::Committed { lockfile: Digest::of(text.as_bytes()) }])?;
             }
-            let written = self.place.replace(&self.work, text.as_bytes());
+            let Destination::Lockfile(place) = &self.place else { return Ok(()) };
+            let written = place.replace(&self.work, text.as_bytes());
             written.map_err(|source| StateError::NotCommitted {
                 lockfile: self.paths.lockfile.clone(),
                 journal: self.paths.journal(),
@@ -197,20 +382,13 @@ impl Store {
     }
 }
 
-/// Describes this process for the error message of another one.
-fn describe_process() -> String {
-    let since = jiff::Timestamp::now().strftime("%Y-%m-%d %H:%M:%SZ");
-    format!("PID {}{}, since {since}", std::process::id(), on_host())
-}
-
-#[cfg(unix)]
-fn on_host() -> String {
-    format!(" on host {}", rustix::system::uname().nodename().to_string_lossy())
-}
-
-#[cfg(not(unix))]
-fn on_host() -> String {
-    std::env::var("COMPUTERNAME").map(|host| format!(" on host {host}")).unwrap_or_default()
+fn lock_folder(paths: &StatePaths) -> Result<(WorkDir, FileLock), StateError> {
+    let work = WorkDir::create(&paths.work)?;
+    let lock = work.lock(&WorkName::LOCK, &describe_process()).map_err(|error| match error {
+        LockError::Held(holder) => StateError::Locked { holder },
+        LockError::Path(error) => StateError::Path(error),
+    })?;
+    Ok((work, lock))
 }
 
 #[cfg(test)]
@@ -225,7 +403,7 @@ mod tests {
     fn created(unit: &str) -> [Record; 2] {
         let inputs = Inputs::default();
         let build = BuildId::new(format!("b-{}", unit.replace(':', "-"))).unwrap();
-        let unit: crate::base::name::ImageRef = unit.parse().unwrap();
+        let unit: ImageRef = unit.parse().unwrap();
         let pending = Pending {
             fingerprint: inputs.fingerprint(),
             inputs,

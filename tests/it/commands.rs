@@ -323,7 +323,7 @@ fn short_help_fits_a_screen_and_long_help_names_environment_variables() {
         assert!(!short.contains("env:") && long.contains("[env: IMGPLAN_CHDIR]"), "{long}");
         assert!(long.lines().all(|line| line.chars().count() <= 100), "{long}");
         let headings =
-            ["Selection", "Planning", "Registry", "Service", "Engine", "Output", "Global"];
+            ["Selection", "Planning", "Registry", "Service", "State", "Engine", "Output", "Global"];
         let is_heading = |line: &&str| line.ends_with(':') && !line.starts_with(' ');
         for help in [&short, &long] {
             let found: Vec<&str> = help
@@ -356,6 +356,7 @@ fn help_of_the_program() {
       status       Show builds in progress
       logs         Print the log of a build
       show         Show the lockfile
+      state        Create, inspect and change the recorded state, also one that many runners share
       graph        Print the dependency graph of the manifest
       context      Inspect or pack the files that an image is built from
       schema       Print the JSON Schema of the manifest
@@ -482,9 +483,10 @@ fn verbose_prints_each_phase() {
     let env = one_image();
     let verbose = env.ok(["apply", "--auto-approve", "-v"]);
     assert_snapshot!(verbose.redacted(&verbose.stderr), @"
-    app:v1: Building...
+    app:v1: waiting
     app:v1: packing
     app:v1: waiting
+    app:v1: Building...
     app:v1: submitting
     app:v1: uploading [build ID]
     app:v1: waiting [build ID]

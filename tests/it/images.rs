@@ -174,10 +174,11 @@ impl Project {
             owner: Owner::Personal,
             timeout: self.timeout,
         };
-        let run = Run { plan: &plan, workspace: &workspace, facts: &facts, client, options };
+        let workspace = &workspace;
+        let run = Run { plan: &plan, workspace, facts: &facts, client, options };
         let (_keep, mut signals) = tokio::sync::mpsc::unbounded_channel();
         let mut tell = |event: &RunEvent| self.events.push(event.clone());
-        let summary = run::execute(run, &mut store, &mut tell, &mut signals).await.unwrap();
+        let summary = run::execute(run, (&mut store, None), &mut tell, &mut signals).await.unwrap();
         store.commit().unwrap();
         summary
     }

@@ -59,6 +59,12 @@ const FLOORS: &[Floor] = &[
         way_out: "the state does not depend on the manifest: let the caller pass in the rest",
     },
     Floor {
+        module: "shared",
+        may_use: &["base", "http::transport::install_tls_provider", "state"],
+        may_be_async: true,
+        way_out: "a shared state takes entries and pins: let the caller pass in the rest",
+    },
+    Floor {
         module: "api",
         may_use: &["base", "http"],
         may_be_async: true,
@@ -132,6 +138,7 @@ const FLOORS: &[Floor] = &[
             "http::Notice",
             "manifest",
             "plan",
+            "shared",
             "state",
         ],
         may_be_async: true,

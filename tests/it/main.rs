@@ -6,6 +6,8 @@
 mod bases;
 #[cfg(target_os = "linux")]
 mod buildah;
+#[cfg(unix)]
+mod ci_recipes;
 mod commands;
 #[cfg(unix)]
 mod completions;
@@ -66,6 +68,7 @@ mod owners;
 #[cfg(target_os = "linux")]
 mod packs;
 mod pages;
+mod partition;
 mod pins;
 #[cfg(target_os = "linux")]
 mod power;
@@ -84,6 +87,8 @@ mod schema;
 mod secrets;
 mod select;
 mod server;
+#[cfg(unix)]
+mod shared;
 mod slips;
 mod slow;
 mod status;

@@ -1128,9 +1128,24 @@ fn too_many_images_are_rejected() {
     let values: Vec<String> = (0..300).map(|number| format!("\"{number}\"")).collect();
     let values = values.join(", ");
     let root = format!(
-        "version: 1\nimages:\n  - name: a\n    context: app\n    matrix:\n      A: [{values}]\n      B: [{values}]\n"
+        "version: 1\nimages:\n  - name: a\n    context: app\n    matrix:\n      A: [{values}]\n      B: [{values}]\n      C: [\"1\", \"2\", \"3\"]\n"
     );
-    assert_snapshot!(rejected(&[("imgplan.yaml", &root)]).lines().next().unwrap(), @"  × the manifest has more than 50000 images");
+    assert_snapshot!(rejected(&[("imgplan.yaml", &root)]).lines().next().unwrap(), @"  × the manifest has more than 200000 images, the maximum of `settings.max_images`");
+    let matrix = |max: &str| {
+        format!(
+            "version: 1\nsettings: {{max_images: {max}}}\nimages:\n  - name: a-${{A}}\n    context: app\n    \
+             matrix:\n      A: [\"1\", \"2\", \"3\"]\n"
+        )
+    };
+    let first = |max: &str| {
+        let error = rejected(&[("imgplan.yaml", &matrix(max))]);
+        error.lines().next().unwrap().to_owned()
+    };
+    assert_snapshot!(first("2"), @"  × the manifest has more than 2 images, the maximum of `settings.max_images`");
+    assert_snapshot!(first("0"), @"  × `max_images` is 0, which is out of range");
+    let env = TestEnv::at("http://localhost:9");
+    env.context("app", "FROM scratch\n").write("imgplan.yaml", matrix("3"));
+    assert_eq!(load(&env).unwrap().units.len(), 3);
 }
 
 proptest! {

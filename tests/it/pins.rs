@@ -495,3 +495,16 @@ fn the_age_of_cached_lookups_is_reported() {
     env.ok(["plan", "--upgrade", "--max-age", "0s"]).never_says("registry lookups from the cache");
     env.ok(["plan"]).never_says("registry lookups from the cache");
 }
+
+#[test]
+fn a_run_of_some_targets_records_its_pins_in_a_shared_state() {
+    let Some(mut project) = Project::new() else { return };
+    let url = format!("file://{}", project.env.path("store").display());
+    project.env.set("IMGPLAN_STATE", &url);
+    project.env.ok(["state", "init"]);
+    project.env.ok(["lock"]);
+    project.env.apply();
+    project.push("base", "base two");
+    project.env.ok(["apply", "--auto-approve", "--target", "tool", "--upgrade-image", "tool"]);
+    project.env.plans_nothing();
+}

@@ -89,7 +89,7 @@ images:
 #[test]
 fn rows_stop_at_the_maximum_number_of_images() {
     let env = TestEnv::at("http://127.0.0.1:1");
-    let list = (0..30_000).fold(String::new(), |list, n| format!("{list}a{n}:1\n"));
+    let list = (0..60_000).fold(String::new(), |list, n| format!("{list}a{n}:1\n"));
     env.write("refs.txt", list);
     env.write(
         "imgplan.yaml",

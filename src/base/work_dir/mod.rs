@@ -86,6 +86,15 @@ impl WorkDir {
         Ok(here)
     }
 
+    /// Opens a folder that other users may read, and creates it if it does not exist.
+    ///
+    /// # Errors
+    ///
+    /// Fails as [`WorkDir::create`] does.
+    pub(crate) fn create_shared(path: &Path) -> Result<Self, PathError> {
+        Self::create_as(path, FileMode::Shared)
+    }
+
     /// Opens a work folder that only its owner can read, and creates it if it does not exist.
     ///
     /// # Errors

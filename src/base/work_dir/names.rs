@@ -7,10 +7,10 @@ use std::ffi::OsStr;
 use crate::base::digest::Digest;
 use crate::base::name::BuildId;
 
-/// Every file and folder of the work folder, relative to it; `DIGEST` is the digest of a context, and
-/// `BUILD` the ID of a build. A new name must join this list.
+/// Every file and folder of the work folder, relative to it; `DIGEST` is the digest of a context,
+/// `STATE` that of the URL of a shared state, and `BUILD` the ID of a build. A new name must join this list.
 #[cfg(any(test, feature = "test-support"))]
-pub const WORK_PATHS: [&str; 27] = [
+pub const WORK_PATHS: [&str; 34] = [
     "",
     ".gitignore",
     "contexts",
@@ -37,8 +37,19 @@ pub const WORK_PATHS: [&str; 27] = [
     "local/server/uploads/BUILD.tar.gz",
     "lock",
     "registry-cache",
+    "shared",
+    "shared/STATE",
+    "shared/STATE/.gitignore",
+    "shared/STATE/contexts",
+    "shared/STATE/contexts/DIGEST",
+    "shared/STATE/journal.jsonl",
+    "shared/STATE/lock",
     "stat-cache",
 ];
+
+/// Length of the name of the work folder of a shared state, in characters: of one checkout, there are
+/// few.
+const SHARED_STATE_CHARS: usize = 16;
 
 /// The name of a file or folder in the work folder.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -102,6 +113,18 @@ impl WorkName {
     /// Returns the name of the log of a build.
     pub(crate) fn build_log(build: &BuildId) -> Self {
         Self(format!("{build}.log").into())
+    }
+
+    /// Returns the name of the work folder of a shared state, which is of no other state: a run on it
+    /// replays its journal.
+    pub(crate) fn shared_state(url: &str) -> Self {
+        let digest = Digest::of(url.as_bytes()).to_string();
+        Self(digest.trim_start_matches("b3:").chars().take(SHARED_STATE_CHARS).collect())
+    }
+
+    /// Returns the name of an object of a shared state in a folder.
+    pub(crate) fn of_object(name: &str) -> Self {
+        Self(name.to_owned().into())
     }
 
     /// Returns any name.

@@ -10,6 +10,7 @@ use super::manifest::{CommonArgs, StrictArgs};
 use super::run_files::{JsonIntoArgs, RunFileArgs};
 use super::selection::{LookupArgs, SelectionArgs};
 use super::service::ServiceArgs;
+use super::state::LeaseArgs;
 use super::values::duration;
 
 /// Default of `--retry-times`.
@@ -43,6 +44,8 @@ pub(in crate::cli) struct ApplyArgs {
     pub(in crate::cli) max_destroy: Option<usize>,
     #[command(flatten)]
     pub(in crate::cli) service: ServiceArgs,
+    #[command(flatten)]
+    pub(in crate::cli) lease: LeaseArgs,
     /// Builds, and transfers of each owner, at the same time
     ///
     /// The default is as many builds as may be initiated in one window of the rate limit (150), at

@@ -18,6 +18,7 @@ mod selection;
 mod serve;
 mod service;
 mod show;
+mod state;
 mod values;
 
 use std::path::PathBuf;
@@ -47,6 +48,7 @@ pub(super) use self::selection::{LookupArgs, SelectionArgs};
 pub(super) use self::serve::ServeArgs;
 pub(super) use self::service::ServiceArgs;
 pub(super) use self::show::{GraphArgs, GraphFormat, ShowArgs};
+pub(super) use self::state::{LeaseArgs, StateArgs, StateCommand, StateCommandArgs};
 use self::values::{duration, named};
 use super::failure::Exit;
 use crate::base::name::ImageRef;
@@ -152,6 +154,8 @@ pub(in crate::cli) enum Command {
     Logs(LogsArgs),
     /// Show the lockfile
     Show(ShowArgs),
+    /// Create, inspect and change the recorded state, also one that many runners share
+    State(Box<StateCommandArgs>),
     /// Print the dependency graph of the manifest
     Graph(GraphArgs),
     /// Inspect or pack the files that an image is built from
@@ -216,6 +220,8 @@ pub(in crate::cli) struct LockArgs {
     #[command(flatten)]
     pub(in crate::cli) service: ServiceArgs,
     #[command(flatten)]
+    pub(in crate::cli) lease: LeaseArgs,
+    #[command(flatten)]
     pub(in crate::cli) common: CommonArgs,
 }
 
@@ -229,6 +235,8 @@ pub(in crate::cli) struct ImportArgs {
     pub(in crate::cli) remote: Option<ImageRef>,
     #[command(flatten)]
     pub(in crate::cli) service: ServiceArgs,
+    #[command(flatten)]
+    pub(in crate::cli) lease: LeaseArgs,
     #[command(flatten)]
     pub(in crate::cli) common: CommonArgs,
 }
@@ -340,6 +348,7 @@ impl Command {
             Self::Status(args) => &mut args.common,
             Self::Graph(args) => &mut args.common,
             Self::Doctor(args) => &mut args.common,
+            Self::State(args) => &mut args.command.flags().common,
             Self::Context(ContextArgs { command }) => match command {
                 ContextCommand::Digest { common, .. }
                 | ContextCommand::List { common, .. }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::Args;
 
 use super::values::{duration, named};
-use crate::plan::Pattern;
+use crate::plan::{Partition, Pattern};
 
 /// The images to plan, and the actions allowed on them.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
@@ -40,6 +40,14 @@ pub(in crate::cli) struct SelectionArgs {
     /// Text after `#` is a comment.
     #[arg(long, value_name = "FILE", env = "IMGPLAN_EXCLUDE_FILE", hide_short_help = true)]
     pub(in crate::cli) exclude_file: Vec<PathBuf>,
+    /// Only one part of the selected targets
+    ///
+    /// `trunk` has the targets that others are built on. `hash:K/N` and `slice:K/N` have one of N parts
+    /// of the rest, K from 1 to N: by a digest of `name:tag`, or every Nth. Apply `trunk` first; then
+    /// the N parts may run at the same time.
+    #[arg(long, value_name = "PART", env = "IMGPLAN_PARTITION", value_parser = named::<Partition>,
+          hide_short_help = true)]
+    pub(in crate::cli) partition: Option<Partition>,
     /// Force a rebuild of matching images
     ///
     /// Images built on them are rebuilt too. May be repeated.

@@ -2,8 +2,10 @@
 
 use clap::Args;
 
+use super::state::StateArgs;
 use super::values::named;
 use crate::base::limit::ClassLimit;
+use crate::base::share::Share;
 
 /// The image service and its rate limits.
 #[derive(Debug, Args)]
@@ -28,4 +30,13 @@ pub(in crate::cli) struct ServiceArgs {
         hide_short_help = true
     )]
     pub(in crate::cli) limits: Vec<ClassLimit>,
+    /// Part of the rate limits that this run may use, as 1/16
+    ///
+    /// For runs that use one API key at the same time. The default is 1/N with `--partition hash:K/N`
+    /// or `slice:K/N`, and the whole otherwise.
+    #[arg(long, value_name = "K/N", env = "IMGPLAN_BUDGET_SHARE", value_parser = named::<Share>,
+          hide_short_help = true)]
+    pub(in crate::cli) budget_share: Option<Share>,
+    #[command(flatten)]
+    pub(in crate::cli) state: StateArgs,
 }

@@ -3,6 +3,7 @@
 use clap::{Args, ValueEnum};
 
 use super::manifest::{CommonArgs, FileArgs, JsonArgs};
+use super::state::StateArgs;
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct ShowArgs {
@@ -12,6 +13,8 @@ pub(in crate::cli) struct ShowArgs {
     /// Show the lockfile of `--local`
     #[arg(long, env = "IMGPLAN_LOCAL", help_heading = "Service")]
     pub(in crate::cli) local: bool,
+    #[command(flatten)]
+    pub(in crate::cli) state: StateArgs,
     #[command(flatten)]
     pub(super) json: JsonArgs,
     #[command(flatten)]

@@ -11,7 +11,7 @@ use crate::cli::ui::Ui;
 use crate::manifest::Workspace;
 use crate::manifest::workspace::UnitId;
 use crate::plan::{self, Facts, Identity, PlanOptions};
-use crate::state::{StatePaths, Store};
+use crate::state::State;
 
 /// Prints the inputs of an image and their fingerprint.
 pub(super) fn digest(
@@ -19,13 +19,13 @@ pub(super) fn digest(
     settings: &Settings,
     workspace: &Workspace,
     id: UnitId,
+    state: &State,
 ) -> Result<(), Failure> {
     let unit = workspace.unit(id);
-    let state = Store::read_any(&StatePaths::beside(&settings.root()))?;
     // The other units have no context here, and their fingerprints are not used.
-    let contexts = scan(settings, workspace, &state, &with_bases(workspace, id))?;
+    let contexts = scan(settings, workspace, state, &with_bases(workspace, id))?;
     let facts = Facts { contexts, ..Facts::default() };
-    let identities = plan::identify(workspace, &facts, &state, &PlanOptions::default());
+    let identities = plan::identify(workspace, &facts, state, &PlanOptions::default());
     let Some(Identity { inputs, fingerprint, .. }) = identities.into_iter().nth(id.0) else {
         return Err(Failure::new(format!("{} has no fingerprint", unit.key)));
     };

@@ -3,28 +3,29 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use crate::base::name::NameError;
 use crate::base::text::list;
+use crate::cli::args::StateArgs;
+use crate::cli::env::env;
 use crate::cli::failure::Failure;
-use crate::cli::service::LOCAL;
 use crate::cli::settings::Settings;
+use crate::cli::state_place;
 use crate::context::{StatCache, Tree};
 use crate::manifest::Workspace;
 use crate::manifest::workspace::{BuildOrigin, Origin, UnitId};
 use crate::plan::facts::Context;
-use crate::state::{State, StatePaths, Store};
+use crate::state::State;
 use crate::survey::contexts_of;
 
 /// Maximum number of images named if none matches.
 const MAX_NAMES_SHOWN: usize = 10;
 
 /// Returns the recorded state; with `local`, that of the server inside this process.
-pub(super) fn read_state(settings: &Settings, local: bool) -> Result<State, Failure> {
-    let root = settings.root();
-    Ok(if local {
-        Store::read(&StatePaths::local(&root), LOCAL)?
-    } else {
-        Store::read_any(&StatePaths::beside(&root))?
-    })
+pub(super) async fn read_state(settings: &Settings, local: bool) -> Result<State, Failure> {
+    let url = env("IMGPLAN_STATE").filter(|url| !url.is_empty());
+    let parsed = url.map(|url| url.parse()).transpose();
+    let state = parsed.map_err(|error: NameError| Failure::usage(error.message, error.help))?;
+    state_place::read_any(settings, &StateArgs { state }, local).await
 }
 
 /// Returns the target called `name:tag`, or the first target of the image called `name`, and its

@@ -14,7 +14,11 @@ use super::settings::Settings;
 use super::ui::Ui;
 use crate::manifest::Workspace;
 
-pub(super) fn run(ui: &mut Ui, settings: &Settings, args: ContextArgs) -> Result<Exit, Failure> {
+pub(super) async fn run(
+    ui: &mut Ui,
+    settings: &Settings,
+    args: ContextArgs,
+) -> Result<Exit, Failure> {
     let workspace = Workspace::load(&settings.manifest, &env)?;
     match args.command {
         ContextCommand::List { image, by_size, .. } => {
@@ -23,16 +27,17 @@ pub(super) fn run(ui: &mut Ui, settings: &Settings, args: ContextArgs) -> Result
             if by_size {
                 list::list_by_size(ui, &tree)?;
             } else {
-                list::list(ui, &tree, build, &read_state(settings, false)?)?;
+                list::list(ui, &tree, build, &read_state(settings, false).await?)?;
             }
         }
         ContextCommand::Digest { image, .. } => {
             let (id, _) = find(&workspace, &image)?;
-            digest::digest(ui, settings, &workspace, id)?;
+            let state = read_state(settings, false).await?;
+            digest::digest(ui, settings, &workspace, id, &state)?;
         }
         ContextCommand::Dockerfile { image, local, .. } => {
             let (id, build) = find(&workspace, &image)?;
-            let state = read_state(settings, local)?;
+            let state = read_state(settings, local).await?;
             let unit = workspace.unit(id);
             let bases = pack::base_replacements(ui, &workspace, unit, build, &state)?;
             let text = build.dockerfile.with_replaced(&bases);
@@ -44,7 +49,7 @@ pub(super) fn run(ui: &mut Ui, settings: &Settings, args: ContextArgs) -> Result
         }
         ContextCommand::Pack { image, output, local, .. } => {
             let (id, build) = find(&workspace, &image)?;
-            let state = read_state(settings, local)?;
+            let state = read_state(settings, local).await?;
             let unit = workspace.unit(id);
             let bases = pack::base_replacements(ui, &workspace, unit, build, &state)?;
             let tree = scan_one(settings, &workspace, id)?;

@@ -37,12 +37,19 @@ pub(super) struct Machine {
 
 impl Machine {
     /// Checks everything. May block, for example on a network file system.
-    pub(super) fn checks(&self, state: Result<StateSnapshot, StateError>) -> Vec<Check> {
+    /// `shared` is the check of a shared state, in the place of that of the lockfile.
+    pub(super) fn checks(
+        &self,
+        state: Result<StateSnapshot, StateError>,
+        shared: Option<Check>,
+    ) -> Vec<Check> {
         let initiate = self.initiate.unwrap_or_else(|| Class::Initiate.default_limit());
         let engine = self.engine.as_ref().map(engine);
-        let state = self
-            .state(state)
-            .unwrap_or_else(|error| problem("state", Verdict::Error, &Failure::from(error)));
+        let local = || {
+            self.state(state)
+                .unwrap_or_else(|error| problem("state", Verdict::Error, &Failure::from(error)))
+        };
+        let state = shared.unwrap_or_else(local);
         engine.into_iter().chain([temp(), state, files(max_open_files(), initiate)]).collect()
     }
 

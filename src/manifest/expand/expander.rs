@@ -26,6 +26,8 @@ pub(super) struct EntryExpander<'e> {
     pub(super) sources: &'e mut SourceMap,
     pub(super) diagnostics: &'e mut Diagnostics,
     pub(super) skipped: &'e mut Vec<Skipped>,
+    /// Maximum number of images of the manifest.
+    pub(super) max_images: usize,
     /// Number of images that may still be generated.
     pub(super) images_left: &'e mut usize,
     /// The images so far.
@@ -56,7 +58,7 @@ impl EntryExpander<'_> {
     /// Counts one more image. Returns false and reports the span if there are too many.
     pub(super) fn has_room(&mut self, span: Span) -> bool {
         let Some(left) = self.images_left.checked_sub(1) else {
-            self.diagnostics.push(too_many_images(span));
+            self.diagnostics.push(too_many_images(self.max_images, span));
             return false;
         };
         *self.images_left = left;

@@ -25,7 +25,8 @@ impl EntryExpander<'_> {
             return self.expand_row(node, self.variables, None);
         };
         self.variables.substitute(&mut matrix, self.diagnostics);
-        let rows = matrix::rows(&matrix, self.variables, *self.images_left, self.diagnostics);
+        let room = (*self.images_left, self.max_images);
+        let rows = matrix::rows(&matrix, self.variables, room, self.diagnostics);
         let Some(rows) = rows else {
             self.diagnostics.incomplete = true;
             return;

@@ -10,16 +10,18 @@ use super::expander::EntryExpander;
 use super::folders::{self, SearchError, SearchFor};
 use super::glob;
 use super::manifest_file::{canonical_path, read, unreadable};
-use super::scope::{MAX_IMAGES, RawScope};
+use super::scope::{DEFAULT_MAX_IMAGES, LARGEST_MAX_IMAGES, RawScope};
 use crate::base::clean_path::clean;
 use crate::base::input;
 use crate::base::reach::Reach;
 use crate::base::span::{Problem, SourceMap, Span};
+use crate::manifest::decode::decode;
 use crate::manifest::diagnostics::Diagnostics;
 use crate::manifest::header::{check_version, display_name, root_of};
 use crate::manifest::interpolate::{Variables, warn_about_bare_names};
 use crate::manifest::invocation::Invocation;
 use crate::manifest::node::{self, Value, YamlNode};
+use crate::manifest::spanned::Spanned;
 use crate::manifest::stream;
 use crate::manifest::workspace::Skipped;
 
@@ -39,6 +41,8 @@ pub(super) struct Loader<'a> {
     read: HashSet<PathBuf>,
     /// Files that are being read, each included by the one before.
     chain: Vec<IncludeLink>,
+    /// Maximum number of images of the manifest.
+    max_images: usize,
     /// Number of images that may still be generated.
     images_left: usize,
     cache: ReadCache,
@@ -59,6 +63,13 @@ struct Inherited<'a> {
     owner: Option<YamlNode>,
 }
 
+/// Returns the setting `max_images`. A wrong value is reported when the settings are resolved.
+fn max_images(root: &YamlNode) -> Option<usize> {
+    let mut value = root.get("settings")?.get("max_images")?.clone();
+    let max = decode::<Spanned<u32>>(&mut value, &mut Diagnostics::default())?;
+    usize::try_from(*max).ok().filter(|max| (1..=LARGEST_MAX_IMAGES).contains(max))
+}
+
 impl<'a> Loader<'a> {
     pub(super) fn new(
         invocation: &'a Invocation,
@@ -77,7 +88,8 @@ impl<'a> Loader<'a> {
             skipped: Vec::new(),
             read: HashSet::new(),
             chain: Vec::new(),
-            images_left: MAX_IMAGES,
+            max_images: DEFAULT_MAX_IMAGES,
+            images_left: DEFAULT_MAX_IMAGES,
             cache: ReadCache::default(),
         }
     }
@@ -205,6 +217,9 @@ impl<'a> Loader<'a> {
                 variables.substitute(value, self.diagnostics);
             }
         }
+        if let Some(max) = max_images(&root).filter(|_| is_first) {
+            (self.max_images, self.images_left) = (max, max);
+        }
         inherit(&mut root, outer);
         let inner = Inherited {
             variables,
@@ -223,6 +238,7 @@ impl<'a> Loader<'a> {
             sources: self.sources,
             diagnostics: self.diagnostics,
             skipped: &mut self.skipped,
+            max_images: self.max_images,
             images_left: &mut self.images_left,
             entries: &mut file.entries,
             cache: &mut self.cache,

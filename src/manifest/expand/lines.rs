@@ -1,7 +1,6 @@
 //! Parses a file of references: one reference per line, or one JSON object per line. Pure.
 
 use super::entry::text_node;
-use super::scope::MAX_IMAGES;
 use crate::base::span::{Problem, Span};
 use crate::manifest::decode::unknown_key;
 use crate::manifest::node::{self, MapKey, ScalarKind, Value, YamlNode};
@@ -26,9 +25,6 @@ pub(super) struct SourceList {
     pub(super) problems: Vec<Problem>,
 }
 
-/// Maximum number of references that are read: one more than a manifest can have.
-const MAX_LINES: usize = MAX_IMAGES + 1;
-
 /// Maximum number of problems that are reported for one file.
 const MAX_PROBLEMS: usize = 1000;
 
@@ -46,8 +42,8 @@ fn content_lines(text: &str, start: usize) -> impl Iterator<Item = (usize, Span,
     })
 }
 
-/// Parses one reference per line. `#` starts a comment at the start of a line or after a space.
-pub(super) fn parse_references(text: &str, start: usize) -> Vec<SourceLine> {
+/// Parses one reference per line, up to `max`. `#` starts a comment at the start of a line or after a space.
+pub(super) fn parse_references(text: &str, start: usize, max: usize) -> Vec<SourceLine> {
     content_lines(text, start)
         .map(|(number, span, content)| {
             let comment =
@@ -57,22 +53,22 @@ pub(super) fn parse_references(text: &str, start: usize) -> Vec<SourceLine> {
             let source = text_node(reference, span);
             SourceLine { number, span, source, name: None, tag: None, platform: None }
         })
-        .take(MAX_LINES)
+        .take(max)
         .collect()
 }
 
 /// Keys of an object: those of the provider's own tool.
 const OBJECT_KEYS: [&str; 5] = ["source", "image", "name", "tag", "platform"];
 
-/// Parses one JSON object per line.
-pub(super) fn parse_objects(text: &str, start: usize) -> SourceList {
+/// Parses one JSON object per line, up to `max`.
+pub(super) fn parse_objects(text: &str, start: usize, max: usize) -> SourceList {
     let mut list = SourceList { lines: Vec::new(), problems: Vec::new() };
     for (number, span, content) in content_lines(text, start) {
         match parse_object(content, span) {
             Ok(line) => list.lines.push(SourceLine { number, ..line }),
             Err(problem) => list.problems.push(problem),
         }
-        if list.lines.len() >= MAX_LINES || list.problems.len() >= MAX_PROBLEMS {
+        if list.lines.len() >= max || list.problems.len() >= MAX_PROBLEMS {
             break;
         }
     }
@@ -151,7 +147,7 @@ mod tests {
     #[test]
     fn references_have_spans() {
         let file = "# ours\r\nredis:7\r\n\n  ubuntu:22.04  # the old one\nx#y\n#z";
-        let lines = parse_references(file, 100);
+        let lines = parse_references(file, 100, 50);
         let parsed: Vec<(usize, &str, &str)> = lines
             .iter()
             .map(|line| {
@@ -168,7 +164,7 @@ mod tests {
     fn objects_are_parsed() {
         let file = "{\"source\": \"redis:7\"}\n\n# c\n{\"source\": \"a/b:1\", \"image\": \"c:2\", \
                     \"platform\": \"linux/arm64\"}\n{\"name\": \"d\", \"source\": \"e\", \"tag\": null}\n";
-        let SourceList { lines, problems } = parse_objects(file, 0);
+        let SourceList { lines, problems } = parse_objects(file, 0, 50);
         let shown = |node: &Option<YamlNode>| node.as_ref().map_or("", text).to_owned();
         let parsed: Vec<String> = lines
             .iter()
@@ -193,7 +189,7 @@ mod tests {
             ("{\"source\": \"a\", \"image\": \"b\", \"name\": \"c\"}", "either a `name` or", ""),
             ("{\"source\": \"a\", \"image\": \"b:1\", \"tag\": \"2\"}", "two tags", "\"2\""),
         ] {
-            let SourceList { lines, problems } = parse_objects(line, 0);
+            let SourceList { lines, problems } = parse_objects(line, 0, 50);
             assert!(lines.is_empty(), "{line}");
             assert!(problems[0].message.contains(message), "{line}: {problems:?}");
             let span = problems[0].labels[0].0;

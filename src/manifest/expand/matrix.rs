@@ -28,11 +28,11 @@ struct Column<'n> {
 /// Expands a matrix into its rows: all combinations of the values, where the first variable changes
 /// slowest, without those of `exclude`, and then with those of `include`, as in GitHub Actions. A list
 /// is a matrix that only includes rows. Returns `None` if a problem is or was reported, or if there
-/// are more than `max_rows` rows.
+/// are more rows than images that are left of the maximum of the manifest.
 pub(super) fn rows(
     matrix: &YamlNode,
     variables: &Variables<'_>,
-    max_rows: usize,
+    (images_left, max_images): (usize, usize),
     diagnostics: &mut Diagnostics,
 ) -> Option<Vec<Row>> {
     let errors = diagnostics.errors();
@@ -63,9 +63,9 @@ pub(super) fn rows(
     // Without a variable, there is no combination.
     let first = usize::from(!columns.is_empty());
     let product = columns.iter().try_fold(first, |all, c| all.checked_mul(c.values.len()));
-    if product.is_none_or(|product| product.saturating_add(inclusions.len()) > max_rows) {
+    if product.is_none_or(|product| product.saturating_add(inclusions.len()) > images_left) {
         let span = columns.first().map_or(matrix.span, |first| first.key.span);
-        diagnostics.push(too_many_images(span));
+        diagnostics.push(too_many_images(max_images, span));
     }
     if diagnostics.errors() > errors {
         return None;
@@ -315,7 +315,7 @@ mod tests {
         let mut vars = node::parse("vars: { VAR: x }", 0).unwrap();
         let variables = variables.with_file(&mut vars, &mut Diagnostics::default());
         let mut diagnostics = Diagnostics::default();
-        let rows = rows(&node, &variables, 100, &mut diagnostics);
+        let rows = rows(&node, &variables, (100, 100), &mut diagnostics);
         let (problems, warnings) = diagnostics.finish();
         let texts = |problems: Vec<Problem>| -> Vec<String> {
             let text = |p: Problem| format!("{} | {}", p.message, p.help.unwrap_or_default());

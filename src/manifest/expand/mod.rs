@@ -22,8 +22,8 @@ mod sources;
 mod template;
 
 pub(crate) use self::folders::discovered;
-pub(crate) use self::scope::MAX_IMAGES;
 pub(super) use self::scope::Scope;
+pub(crate) use self::scope::{DEFAULT_MAX_IMAGES, LARGEST_MAX_IMAGES};
 
 use self::entry::ImageEntry;
 use self::include::Loader;

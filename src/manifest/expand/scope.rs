@@ -10,8 +10,11 @@ use crate::manifest::node::YamlNode;
 use crate::manifest::scalars::OnError;
 use crate::manifest::spanned::Spanned;
 
-/// Maximum number of images of a manifest.
-pub(crate) const MAX_IMAGES: usize = 50_000;
+/// Maximum number of generated images of a manifest that sets no `max_images`.
+pub(crate) const DEFAULT_MAX_IMAGES: usize = 200_000;
+
+/// Maximum of `max_images`. A few lines of a matrix can generate any number of images.
+pub(crate) const LARGEST_MAX_IMAGES: usize = 10_000_000;
 
 /// A decoded file. Its defaults and owner include those of the files that include it.
 #[derive(Debug)]
@@ -61,9 +64,15 @@ pub(super) struct RawScope {
     pub(super) entries: Vec<ImageEntry>,
 }
 
-/// Describes a manifest with more than [`MAX_IMAGES`] images.
-pub(super) fn too_many_images(span: Span) -> Problem {
-    let message = format!("the manifest has more than {MAX_IMAGES} images");
-    Problem::new(message, span, "")
-        .help("exclude some, or split the manifest into two, each with its own lockfile")
+/// Describes a manifest with more images than `max`.
+pub(super) fn too_many_images(max: usize, span: Span) -> Problem {
+    let message =
+        format!("the manifest has more than {max} images, the maximum of `settings.max_images`");
+    let others = "exclude some, or split the manifest into two, each with its own lockfile";
+    let help = if max < LARGEST_MAX_IMAGES {
+        format!("raise `settings.max_images` (at most {LARGEST_MAX_IMAGES}), or {others}")
+    } else {
+        others.to_owned()
+    };
+    Problem::new(message, span, "").help(help)
 }

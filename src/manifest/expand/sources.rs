@@ -90,13 +90,16 @@ impl EntryExpander<'_> {
         if let Some(known) = self.cache.lists.get(file) {
             return Rc::clone(known);
         }
+        // One more than a manifest can have, so that too many are noticed.
+        let max = self.max_images.saturating_add(1);
         let list = read(file).map(|text| {
             let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
             let start = self.sources.add(file.display().to_string(), text);
             if file.extension().is_some_and(|extension| extension == "jsonl") {
-                lines::parse_objects(text, start)
+                lines::parse_objects(text, start, max)
             } else {
-                SourceList { lines: lines::parse_references(text, start), problems: Vec::new() }
+                let lines = lines::parse_references(text, start, max);
+                SourceList { lines, problems: Vec::new() }
             }
         });
         let list = Rc::new(list);

@@ -6,6 +6,7 @@ mod merge;
 mod model;
 mod moves;
 mod orphans;
+mod partitions;
 mod pins;
 mod properties;
 mod reasons;

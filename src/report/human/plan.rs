@@ -30,8 +30,9 @@ impl HumanReporter<'_> {
     /// Returns the text of a plan.
     pub(crate) fn plan_text(&self, view: &PlanView<'_>) -> PlanText {
         let partial = view.partial().map(|note| self.sentence(warning(), &note));
+        let blocked = view.blocked().map(|note| self.sentence(warning(), &note));
         if view.plan.is_noop() {
-            let lines = [Some(self.sentence(BOLD, &view.no_changes())), partial];
+            let lines = [Some(self.sentence(BOLD, &view.no_changes())), partial, blocked];
             let lines = lines.into_iter().flatten();
             let lines = lines.chain(self.protection(view)).chain(self.plan_notes(view));
             let before = format!("{}\n", lines.collect::<Vec<_>>().join("\n"));
@@ -41,6 +42,7 @@ impl HumanReporter<'_> {
         let (deletions, steps) = view.deletions();
         let unconfirmed = view.unconfirmed_bases().map(|text| self.prose(&text));
         let after = [
+            blocked.unwrap_or_default(),
             self.deletions(&deletions),
             self.replaced_protected(view),
             self.protection(view).join("\n"),
@@ -61,7 +63,7 @@ impl HumanReporter<'_> {
     fn last_lines(&self, view: &PlanView<'_>) -> String {
         let mut lines = vec![self.legend(view)];
         lines.extend(view.order().map(|order| self.prose(&order)));
-        lines.extend(Cost::of(view).text(view.limits).map(|cost| self.prose(&cost)));
+        lines.extend(Cost::of(view).text(view.budget).map(|cost| self.prose(&cost)));
         lines.push(self.paint(BOLD, &self.prose(&plan_line(&view.plan.counts(None)))));
         lines.extend(view.not_compared().map(|text| self.prose(&text)));
         lines.join("\n")

@@ -35,7 +35,7 @@ pub(crate) fn plan(view: &PlanView<'_>, max_bytes: usize) -> String {
     let head = room.row(format!("### {counts}\n\nimgplan: {subject}\n"));
     // The rows of tables come last, because they can be left out.
     let before = room.rows(partial.into_iter().chain(warnings(view)).map(|it| format!("\n{it}\n")));
-    let last = [view.order(), Cost::of(view).text(view.limits), view.not_compared()];
+    let last = [view.order(), Cost::of(view).text(view.budget), view.not_compared()];
     let last = last.into_iter().flatten().map(|line| prose(&line));
     let after = notes().into_iter().chain(plan_notes(view)).chain(last);
     let after = room.rows(after.map(|line| format!("\n{line}\n")));
@@ -53,8 +53,8 @@ pub(crate) fn plan(view: &PlanView<'_>, max_bytes: usize) -> String {
 
 /// Returns the paragraphs that should be read before a plan is approved.
 fn warnings(view: &PlanView<'_>) -> Vec<String> {
-    let replaces = view.replaces(MAX_PROTECTED_SHOWN);
-    let protection = replaces.into_iter().chain(view.protection(MAX_PROTECTED_SHOWN));
+    let first = view.blocked().into_iter().chain(view.replaces(MAX_PROTECTED_SHOWN));
+    let protection = first.chain(view.protection(MAX_PROTECTED_SHOWN));
     let paths = view.unconfirmed_bases().map(|text| prose(&text));
     protection.map(|it| sentence(&it)).chain(paths).collect()
 }

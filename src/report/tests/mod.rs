@@ -16,6 +16,7 @@ use jiff::Timestamp;
 use super::human::HumanReporter;
 use super::json::JsonReporter;
 use super::{PlanView, Progress, ReportOptions, Reporter, Verbosity};
+use crate::base::budget::Budget;
 use crate::base::kind::ImageKind;
 use crate::base::name::{BuildId, ImageRef, Owner, Platform, Visibility};
 use crate::base::owner::DefaultOwner;
@@ -186,9 +187,10 @@ impl Fixture {
             workspace: &self.workspace,
             facts: &self.facts,
             state: &self.state,
-            limits: &[],
+            budget: &Budget::default(),
             owner: &self.owner,
             lockfile: Path::new("imgplan.lock"),
+            place: "lockfile",
             service: "https://api.example.com",
         })
     }

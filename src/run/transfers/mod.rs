@@ -29,6 +29,7 @@ use crate::api::{
 use crate::base::kind::ImageKind;
 use crate::base::name::Owner;
 use crate::base::source_ref::RegistryKind;
+use crate::event::Phase;
 use crate::state::Record;
 
 /// Time that the first transfer of a batch waits for others to join it.
@@ -118,14 +119,14 @@ async fn serve(
         let batch = queue.take(max);
         for transfer in &batch {
             // Fails only if the driver is gone; nobody listens then.
-            let _ = sender.messages.send(StepMessage::Begun { step: transfer.step });
+            let _ = sender.messages.send(StepMessage::enters(transfer.step, Phase::Submit));
         }
         let (sender, retries) = (sender.clone(), retries.clone());
         tokio::spawn(async move {
             // A retry goes to the end of the queue.
             for transfer in sender.send_and_settle(batch, permit).await {
                 // Fails only if the driver is gone; nobody listens then.
-                let _ = sender.messages.send(StepMessage::waits(transfer.step));
+                let _ = sender.messages.send(StepMessage::enters(transfer.step, Phase::Wait));
                 match retries.upgrade() {
                     Some(queue) => drop(queue.send(transfer)),
                     None => transfer.finish(Err(StepFailure::NotStarted)),
