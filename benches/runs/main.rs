@@ -1,5 +1,5 @@
 //! Measures whole runs of `imgplan apply` against the local server: use of the rate limits, polling, and
-//! the cost of 10,000 targets.
+//! the cost of 10,000 and of 100,000 targets.
 //!
 //! The program runs in its own process, the server in this one. The results are read from the server's
 //! counts and log, which share no code with the client. Exits with 1 if a request exceeded a rate limit
@@ -10,6 +10,7 @@
 
 mod limits;
 mod many;
+mod parts;
 mod polling;
 mod program;
 mod service;
@@ -28,6 +29,7 @@ Parts, all of them by default:
   mirrors  2,000 mirrors at 500 in 3 s, with each shape of response: the same for images (35 s)
   polling  500 builds of 20 s at the published limits, compared to an ideal schedule (210 s)
   many     10,000 targets: memory, processor time and longest silence (2 min)
+  parts    100,000 mirrors in 16 runs side by side, against 10,000 (5 min)
 
 Options:
   --runs N    Runs of each part [default: 1]
@@ -36,11 +38,12 @@ Options:
 /// The name, description and function of a part.
 type Part = (&'static str, &'static str, fn() -> Done);
 
-const PARTS: [Part; 4] = [
+const PARTS: [Part; 5] = [
     ("window", "builds, as fast as the rate limit of requests allows", limits::window),
     ("mirrors", "mirrors, as fast as the rate limit of images allows", limits::mirrors),
     ("polling", "long builds, at the published limits", polling::polling),
     ("many", "one apply of 10,000 targets", many::many),
+    ("parts", "100,000 mirrors in 16 runs side by side", parts::parts),
 ];
 
 fn main() -> ExitCode {

@@ -80,7 +80,7 @@ fn manifest(dir: &Path) -> Result<(), Failed> {
 }
 
 /// Parses bytes of memory and seconds of processor time from the output of GNU time.
-fn read(used: &str) -> Option<(f64, f64)> {
+pub(crate) fn read(used: &str) -> Option<(f64, f64)> {
     let numbers: Vec<f64> = used.split_whitespace().map_while(|word| word.parse().ok()).collect();
     let [kilobytes, user, system] = numbers[..] else { return None };
     Some((kilobytes * 1024.0, user + system))
