@@ -412,7 +412,6 @@ fn chaos(env: &mut TestEnv, seed: u64, targets: usize, lease: Duration) {
     env.set("IMGPLAN_LEASE", &format!("{}ms", lease.as_millis()));
     env.set("IMGPLAN_LOCK_TIMEOUT", "4s");
     env.write("imgplan.yaml", mirrors(targets));
-    env.ok(["state", "init"]);
     let env: &TestEnv = env;
     let is_done = || env.server().builds().len() >= targets;
     let counts = Mutex::new([0; 3]);
@@ -473,19 +472,37 @@ fn number(variable: &str, default: u64) -> u64 {
 fn runs_that_die_and_sleep_initiate_each_target_once_in_a_folder() {
     let mut env = TestEnv::unlimited(ServerConfig::default());
     let url = format!("file://{}", env.path("store").display());
-    env.set("IMGPLAN_STATE", &url);
-    let targets = usize::try_from(number("IMGPLAN_CHAOS_TARGETS", 120)).unwrap();
+    env.set("IMGPLAN_STATE", &url).write("imgplan.yaml", mirrors(1));
+    env.ok(["state", "init"]);
+    let targets = usize::try_from(number("IMGPLAN_CHAOS_TARGETS", 500)).unwrap();
     chaos(&mut env, number("IMGPLAN_CHAOS_SEED", 1), targets, Duration::from_secs(1));
+}
+
+/// The same in moto; with `is_lossy` through a proxy that loses answers.
+fn chaos_in_bucket(seed: u64, targets: u64, is_lossy: bool) {
+    let Some(moto) = Moto::start() else { return };
+    let mut env = TestEnv::unlimited(ServerConfig::default());
+    use_bucket(&mut env, &moto.address);
+    env.write("imgplan.yaml", mirrors(1));
+    // Created without the proxy: a test of a store that loses answers proves nothing.
+    env.ok(["state", "init"]);
+    let proxy = is_lossy.then(|| Proxy::start(&moto, Fault::LosesAnswers));
+    if let Some(proxy) = &proxy {
+        use_bucket(&mut env, &proxy.address);
+    }
+    let targets = usize::try_from(number("IMGPLAN_CHAOS_TARGETS", targets)).unwrap();
+    // moto handles some hundred requests a second: a run must be able to renew its leases.
+    chaos(&mut env, number("IMGPLAN_CHAOS_SEED", seed), targets, Duration::from_secs(4));
 }
 
 #[test]
 fn runs_that_die_and_sleep_initiate_each_target_once_in_a_bucket() {
-    let Some(moto) = Moto::start() else { return };
-    let mut env = TestEnv::unlimited(ServerConfig::default());
-    use_bucket(&mut env, &moto.address);
-    let targets = usize::try_from(number("IMGPLAN_CHAOS_TARGETS", 120)).unwrap();
-    // moto handles some hundred requests a second: a run must be able to renew its leases.
-    chaos(&mut env, number("IMGPLAN_CHAOS_SEED", 2), targets, Duration::from_secs(4));
+    chaos_in_bucket(2, 500, false);
+}
+
+#[test]
+fn runs_that_die_and_sleep_initiate_each_target_once_in_a_bucket_that_loses_answers() {
+    chaos_in_bucket(3, 120, true);
 }
 
 #[test]
