@@ -59,14 +59,17 @@ impl Drop for Moto {
     }
 }
 
-/// What a [`Proxy`] does to writes.
+/// What a [`Proxy`] does to writes. moto checks a condition some time before it writes, so without a fault
+/// the proxy lets one write through at a time.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Fault {
+    /// Nothing.
+    None,
     /// Drops their conditions.
     Ignores,
     /// Checks their conditions some milliseconds before it writes.
     Races,
-    /// Carries them out, and reports every fifth as failed.
+    /// Carries them out one at a time, and reports every fifth as failed.
     LosesAnswers,
 }
 
@@ -82,6 +85,7 @@ struct Behind {
     fault: Fault,
     client: reqwest::Client,
     writes: Arc<AtomicUsize>,
+    turn: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl Proxy {
@@ -89,8 +93,13 @@ impl Proxy {
         let runtime = runtime();
         let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
         let address = listener.local_addr().unwrap().to_string();
-        let (client, writes) = (http_client(), Arc::default());
-        let behind = Behind { address: moto.address.clone(), fault, client, writes };
+        let behind = Behind {
+            address: moto.address.clone(),
+            fault,
+            client: http_client(),
+            writes: Arc::default(),
+            turn: Arc::default(),
+        };
         let router = Router::new().fallback(pass).with_state(behind);
         runtime.spawn(async move { axum::serve(listener, router).await });
         Self { address, _runtime: runtime }
@@ -107,7 +116,9 @@ async fn pass(
     let url = format!("http://{}{}", behind.address, uri.path_and_query().unwrap());
     let is_write = method == Method::PUT;
     let mut kept = headers.clone();
-    if is_write && behind.fault != Fault::LosesAnswers {
+    let is_exact = matches!(behind.fault, Fault::None | Fault::LosesAnswers);
+    let _turn = if is_write && is_exact { Some(behind.turn.lock().await) } else { None };
+    if is_write && !is_exact {
         kept.remove("if-match");
         kept.remove("if-none-match");
     }
@@ -369,8 +380,9 @@ fn a_store_that_breaks_its_word_is_refused() {
 #[test]
 fn a_state_in_a_bucket_serves_all_commands() {
     let Some(moto) = Moto::start() else { return };
+    let proxy = Proxy::start(&moto, Fault::None);
     let mut env = TestEnv::unlimited(ServerConfig::default());
-    use_bucket(&mut env, &moto.address);
+    use_bucket(&mut env, &proxy.address);
     env.write("imgplan.yaml", mirrors(12));
     env.ok(["state", "init"]);
     env.apply();
@@ -482,14 +494,13 @@ fn runs_that_die_and_sleep_initiate_each_target_once_in_a_folder() {
 fn chaos_in_bucket(seed: u64, targets: u64, is_lossy: bool) {
     let Some(moto) = Moto::start() else { return };
     let mut env = TestEnv::unlimited(ServerConfig::default());
-    use_bucket(&mut env, &moto.address);
+    let proxy = Proxy::start(&moto, Fault::None);
+    use_bucket(&mut env, &proxy.address);
     env.write("imgplan.yaml", mirrors(1));
-    // Created without the proxy: a test of a store that loses answers proves nothing.
+    // A test of a store that loses answers proves nothing.
     env.ok(["state", "init"]);
-    let proxy = is_lossy.then(|| Proxy::start(&moto, Fault::LosesAnswers));
-    if let Some(proxy) = &proxy {
-        use_bucket(&mut env, &proxy.address);
-    }
+    let proxy = if is_lossy { Proxy::start(&moto, Fault::LosesAnswers) } else { proxy };
+    use_bucket(&mut env, &proxy.address);
     let targets = usize::try_from(number("IMGPLAN_CHAOS_TARGETS", targets)).unwrap();
     // moto handles some hundred requests a second: a run must be able to renew its leases.
     chaos(&mut env, number("IMGPLAN_CHAOS_SEED", seed), targets, Duration::from_secs(4));
@@ -508,12 +519,13 @@ fn runs_that_die_and_sleep_initiate_each_target_once_in_a_bucket_that_loses_answ
 #[test]
 fn answers_of_the_store_may_be_lost() {
     let Some(moto) = Moto::start() else { return };
-    let proxy = Proxy::start(&moto, Fault::LosesAnswers);
     let mut env = TestEnv::unlimited(ServerConfig::default());
-    // Created without the proxy: a test of a store that loses answers proves nothing.
-    use_bucket(&mut env, &moto.address);
+    let exact = Proxy::start(&moto, Fault::None);
+    use_bucket(&mut env, &exact.address);
     env.write("imgplan.yaml", mirrors(60));
+    // A test of a store that loses answers proves nothing.
     env.ok(["state", "init"]);
+    let proxy = Proxy::start(&moto, Fault::LosesAnswers);
     use_bucket(&mut env, &proxy.address);
     env.apply();
     assert_each_once(&env, 60);
