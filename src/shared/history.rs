@@ -28,8 +28,8 @@ const COPY_SUFFIX: &str = ".gz";
 pub(super) struct RunHistory {
     /// Names of its objects begin with the time and the ID of the run.
     name: String,
-    /// True once a shard of this run is kept.
-    has_copies: AtomicBool,
+    /// True once the description of the run is kept; the first copy follows it.
+    is_described: AtomicBool,
 }
 
 /// A run that changed the state.
@@ -44,7 +44,7 @@ pub(crate) struct PastRun {
 impl RunHistory {
     pub(super) fn of(holder: &Holder) -> Self {
         let time = holder.since.strftime("%Y-%m-%dT%H-%M-%SZ");
-        Self { name: format!("{time}-{}", holder.run), has_copies: AtomicBool::new(false) }
+        Self { name: format!("{time}-{}", holder.run), is_described: AtomicBool::new(false) }
     }
 
     /// Keeps a shard as it was before the run.
@@ -59,18 +59,21 @@ impl RunHistory {
         before: &[u8],
         holder: &Holder,
     ) -> Result<(), String> {
-        self.has_copies.store(true, Ordering::Relaxed);
-        let run = serde_json::to_vec(holder).unwrap_or_default();
-        let copy = (format!("{shard}{COPY_SUFFIX}"), before.to_vec());
-        for (suffix, bytes) in [(RUN_SUFFIX.to_owned(), run), copy] {
-            let name = format!("{FOLDER}/{}.{suffix}", self.name);
-            match objects.put_if(&name, bytes, None).await {
-                // Another shard wrote the description, or a lost response was repeated.
-                Ok(_) | Err(PutError::Conflict) => {}
-                Err(PutError::Failed(error)) => return Err(error.to_string()),
-            }
+        if !self.is_described.load(Ordering::Relaxed) {
+            let run = serde_json::to_vec(holder).unwrap_or_default();
+            self.put(objects, RUN_SUFFIX, run).await?;
+            self.is_described.store(true, Ordering::Relaxed);
         }
-        Ok(())
+        self.put(objects, &format!("{shard}{COPY_SUFFIX}"), before.to_vec()).await
+    }
+
+    async fn put(&self, objects: &Objects, suffix: &str, bytes: Vec<u8>) -> Result<(), String> {
+        let name = format!("{FOLDER}/{}.{suffix}", self.name);
+        match objects.put_if(&name, bytes, None).await {
+            // Another shard wrote the description, or a lost response was repeated.
+            Ok(_) | Err(PutError::Conflict) => Ok(()),
+            Err(PutError::Failed(error)) => Err(error.to_string()),
+        }
     }
 }
 
@@ -95,7 +98,7 @@ pub(super) async fn past_runs(objects: &Objects) -> Result<Vec<PastRun>, String>
 /// Removes the copies of all but the last runs, after a run that kept some. Stops at the first error, for
 /// example without permission, and after some copies: the next run goes on.
 pub(super) async fn prune(objects: &Objects, run: &RunHistory) {
-    if !run.has_copies.load(Ordering::Relaxed) {
+    if !run.is_described.load(Ordering::Relaxed) {
         return;
     }
     let Ok(runs) = kept(objects).await else { return };

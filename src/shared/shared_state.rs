@@ -116,15 +116,12 @@ impl SharedState {
             return Err(SharedError::Exists { url: url.to_string() });
         }
         probe::check(url, &objects).await?;
-        let create = async |name: String, bytes: Vec<u8>| {
-            let put = objects.put_if(&name, bytes, None).await;
-            let failed = |error: &ObjectError| SharedError::writing(url, &name, error);
-            match put {
+        let create =
+            async |name: String, bytes: Vec<u8>| match objects.put_if(&name, bytes, None).await {
                 Ok(_) => Ok(true),
                 Err(PutError::Conflict) => Ok(false),
-                Err(PutError::Failed(error)) => Err(failed(&error)),
-            }
-        };
+                Err(PutError::Failed(error)) => Err(SharedError::writing(url, &name, &error)),
+            };
         let empty = ShardId::all().map(|id| {
             let header = ShardHeader::new(random_id(), None, None);
             // An empty state is not too large.

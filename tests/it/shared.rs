@@ -59,8 +59,8 @@ impl Drop for Moto {
     }
 }
 
-/// What a [`Proxy`] does to writes. moto checks a condition some time before it writes, so without a fault
-/// the proxy lets one write through at a time.
+/// A fault that a [`Proxy`] adds to writes. moto checks a condition some time before it writes, so without a
+/// fault the proxy lets one write through at a time.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Fault {
     /// Nothing.
