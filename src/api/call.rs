@@ -190,6 +190,9 @@ impl Caller {
         loop {
             let permit = self.connection.limiter.acquire(call.class, &observer);
             let mut permit = call.unless_stopped(permit).await?;
+            if let Some(transfer) = &transfer {
+                call.unless_stopped(transfer.until_turn(&observer)).await?;
+            }
             let response = self.send(call, &mut permit).await;
             let mut error = match response.and_then(|response| read(&response)) {
                 Ok(value) => {

@@ -194,6 +194,13 @@ impl Client {
         stop.run_until_cancelled(permit).await.ok_or_else(|| ApiError::stopped(INITIATE))
     }
 
+    /// Waits until the run may use its permit, or until `stop` is cancelled: a run with less than one
+    /// image of a window has turns.
+    pub async fn transfer_turn(&self, permit: &Permit, stop: &CancellationToken) {
+        let observer = |notice| self.caller.notify(notice);
+        stop.run_until_cancelled(permit.until_turn(&observer)).await;
+    }
+
     /// Records that the service refused transfers: those of the permit's owner pause, and the next
     /// requests are smaller. Without a permit, those of the personal account do.
     pub fn transfers_refused(&self, refusal: &TransferRefusal, permit: Option<&mut Permit>) {

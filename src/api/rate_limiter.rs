@@ -76,7 +76,8 @@ impl RateLimiter {
     /// one. An owner without a limit gets all of them, without a permit.
     ///
     /// Slots that become free one by one are gathered until half of the window, or all of
-    /// `max_images`, is free; but no slot stays idle for more than 1/20 of the window.
+    /// `max_images`, is free; but no slot stays idle for more than 1/20 of the window. The caller waits
+    /// for [`Permit::until_turn`] right before it sends them.
     pub(super) async fn acquire_transfers(
         &self,
         owner: &Owner,
@@ -230,6 +231,17 @@ impl Permit {
     /// Returns the number of images that the limit allows in one window.
     pub fn limit(&self) -> u32 {
         self.queue.window().maximum()
+    }
+
+    /// Waits for a turn of the run, if its share of the limit is less than one request: what is prepared
+    /// between the permit and the request may take longer than a turn.
+    pub(super) async fn until_turn(&self, observer: ObserverRef<'_>) {
+        loop {
+            let now = Instant::now();
+            let Some(turn) = self.queue.window().next_turn(now) else { return };
+            self.queue.report_wait(turn, now, observer);
+            tokio::time::sleep_until(turn).await;
+        }
     }
 
     /// Waits for the same number of new slots. The old ones stay used: their request was refused or

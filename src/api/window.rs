@@ -69,12 +69,13 @@ impl ClassWindow {
         // A request larger than the present capacity is admitted when nothing else is in flight.
         let needed = slots.min(self.capacity);
         match (self.window.used() + needed).saturating_sub(self.capacity) {
-            0 => self.next_turn(now).unwrap_or_else(|| self.window.take(slots)),
+            0 => self.next_turn(now).map_or_else(|| self.window.take(slots), Admission::At),
             missing => self.free_at(missing),
         }
     }
 
-    /// Takes as many of `max_slots` as are free, at least one.
+    /// Takes as many of `max_slots` as are free, at least one. The caller waits for a turn of the run
+    /// itself: see [`ClassWindow::next_turn`].
     ///
     /// If fewer than `max_slots` and fewer than half of the capacity are free, waits for the next
     /// slot, for up to 1/20 of the window in all. `first_free` holds the time at which this caller
@@ -100,18 +101,16 @@ impl ClassWindow {
                 return Admission::At(next);
             }
         }
-        self.next_turn(now).unwrap_or_else(|| self.window.take(free.min(max_slots)))
+        self.window.take(free.min(max_slots))
     }
 
     /// Returns the beginning of the next turn, if it is the turn of another run now.
-    fn next_turn(&self, now: Instant) -> Option<Admission> {
+    pub(super) fn next_turn(&self, now: Instant) -> Option<Instant> {
         let (turns, first) = self.turns?;
-        let Some(elapsed) = now.checked_duration_since(first) else {
-            return Some(Admission::At(first));
-        };
+        let Some(elapsed) = now.checked_duration_since(first) else { return Some(first) };
         let nanos = elapsed.as_nanos() % turns.period.as_nanos().max(1);
         let of_turn = Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX));
-        (of_turn >= turns.length).then(|| Admission::At(now + turns.period.saturating_sub(of_turn)))
+        (of_turn >= turns.length).then(|| now + turns.period.saturating_sub(of_turn))
     }
 
     /// Takes slots for a request that was sent without asking.
@@ -455,7 +454,9 @@ mod tests {
         assert_eq!(window.admit(1, at(1625)), Admission::Granted(1));
         window.complete(1, at(2000));
         assert_eq!(window.admit(1, at(2001)), Admission::At(at(2000 + 1575)));
-        assert_eq!(window.admit_up_to(5, &mut None, at(3600)), Admission::At(at(3725)));
-        assert_eq!(window.admit_up_to(5, &mut None, at(3749)), Admission::Granted(1));
+        assert_eq!(window.admit_up_to(5, &mut None, at(3600)), Admission::Granted(1));
+        assert_eq!(window.next_turn(at(3600)), Some(at(3725)));
+        assert_eq!(window.next_turn(at(3749)), None);
+        assert_eq!(window.next_turn(at(3750)), Some(at(5825)));
     }
 }

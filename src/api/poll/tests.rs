@@ -75,6 +75,16 @@ async fn many_builds_are_found_behind_newer_builds_of_others() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn many_builds_are_found_between_those_of_other_runs() {
+    let fake = service(10_000, |_| true);
+    let one_of_16 = ids((4000..10_000).step_by(16));
+    assert_eq!(poll_counts(&fake, &one_of_16, &mut PollState::default()).await, (375, 60, 0));
+    // Pages that show less than two of them do not pay.
+    let one_of_80 = ids((4000..10_000).step_by(80));
+    assert_eq!(poll_counts(&fake, &one_of_80, &mut PollState::default()).await, (75, 20, 50));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_useless_listing_is_suspended() {
     let fake = service(1000, |number| number < 500);
     let mut state = PollState::default();

@@ -220,3 +220,43 @@ async fn two_runs_that_share_a_token_find_their_shares() {
     assert!(refused <= done / 10, "{one:?} {two:?}: few requests are refused");
     assert!(one.0.min(two.0) * 3 >= one.0.max(two.0), "{one:?} {two:?}: neither starves");
 }
+
+/// Four runs with half a request per window each, which need different times between the permit and
+/// the request.
+#[tokio::test(start_paused = true)]
+async fn runs_with_turns_send_in_them_however_long_they_prepare() {
+    let limit = Limit { count: 2, window: 60 * SEC };
+    let arrivals: Arc<Mutex<Vec<Instant>>> = Arc::default();
+    let runs: Vec<_> = [Duration::ZERO, SEC, 20 * SEC, 100 * SEC]
+        .into_iter()
+        .zip(1..)
+        .map(|(preparation, part)| {
+            let run = format!("{part}/4").parse().unwrap();
+            let budget = Budget::new(vec![(Class::Images, limit)]);
+            let limiter = RateLimiter::within(budget.with_share("1/4".parse().unwrap(), Some(run)));
+            let arrivals = Arc::clone(&arrivals);
+            tokio::spawn(async move {
+                let start = Instant::now();
+                for _ in 0..10 {
+                    let (slots, permit) =
+                        limiter.acquire_transfers(&Owner::Personal, 5, &|_| ()).await;
+                    tokio::time::sleep(preparation).await;
+                    permit.unwrap().until_turn(&|_| ()).await;
+                    assert_eq!(slots, 1);
+                    arrivals.lock().unwrap().push(Instant::now());
+                }
+                // Turns are 126 s apart. A slot is free again 31.5 s before the next one.
+                let turns = if preparation < 31 * SEC { 10 } else { 20 };
+                assert!(start.elapsed() <= 126 * SEC * turns, "{preparation:?}");
+            })
+        })
+        .collect();
+    for run in runs {
+        run.await.unwrap();
+    }
+    let arrivals = arrivals.lock().unwrap();
+    for from in arrivals.iter() {
+        let within = arrivals.iter().filter(|at| (*from..*from + limit.window).contains(at));
+        assert!(within.count() <= 2, "{from:?}: {arrivals:?}");
+    }
+}

@@ -117,16 +117,12 @@ async fn serve(
             continue;
         };
         let batch = queue.take(max);
-        for transfer in &batch {
-            // Fails only if the driver is gone; nobody listens then.
-            let _ = sender.messages.send(StepMessage::enters(transfer.step, Phase::Submit));
-        }
         let (sender, retries) = (sender.clone(), retries.clone());
         tokio::spawn(async move {
             // A retry goes to the end of the queue.
-            for transfer in sender.send_and_settle(batch, permit).await {
-                // Fails only if the driver is gone; nobody listens then.
-                let _ = sender.messages.send(StepMessage::enters(transfer.step, Phase::Wait));
+            let batch = sender.send_and_settle(batch, permit).await;
+            sender.enter(Phase::Wait, &batch);
+            for transfer in batch {
                 match retries.upgrade() {
                     Some(queue) => drop(queue.send(transfer)),
                     None => transfer.finish(Err(StepFailure::NotStarted)),
@@ -157,6 +153,10 @@ impl BatchSender {
             }
             return Vec::new();
         }
+        if let Some(permit) = &permit {
+            self.client.transfer_turn(permit, &self.stopping).await;
+        }
+        self.enter(Phase::Submit, &batch);
         let outcome = self.send(batch, permit.as_mut()).await;
         drop(permit);
         let BatchOutcome { mut accepted, mut failed, retry, unreported, unassigned } = outcome;
@@ -170,6 +170,14 @@ impl BatchSender {
         // If the run stops meanwhile, the queue finishes them.
         self.stopping.run_until_cancelled(tokio::time::sleep(delay)).await;
         retry
+    }
+
+    /// Tells the driver that these transfers enter a phase.
+    fn enter(&self, phase: Phase, batch: &[TransferRequest]) {
+        for transfer in batch {
+            // Fails only if the driver is gone; nobody listens then.
+            let _ = self.messages.send(StepMessage::enters(transfer.step, phase));
+        }
     }
 
     /// Records that a request is about to be sent.
