@@ -16,17 +16,14 @@ use crate::base::name::BuildId;
 /// Maximum number of builds that are polled by single requests at first.
 const MAX_SINGLE_POLLS: usize = 3;
 
-/// Minimum for the maximum number of pages of one poll, unless more pay. A build on none of them is
-/// polled by a single request.
+/// Minimum for the maximum number of pages of one poll. A build on none of them is polled by a
+/// single request.
 const MIN_PAGE_LIMIT: usize = 20;
 
-/// Pages in addition to those that the polled builds fill: other users build as well.
-const EXTRA_PAGES: usize = 10;
-
-/// Polled builds per page, on average, for which more pages are read all the same: each build that is
-/// missing in the end costs a request. With a rate limit that several runs share, a listing has many
-/// builds of the others.
-const MIN_BUILDS_PER_PAGE: usize = 2;
+/// Polled builds for each page of the maximum: pages that show none of them cost at most a quarter of the
+/// single requests that follow. If many runs use one account, a listing has thousands of builds of the
+/// others.
+const BUILDS_PER_PAGE_OF_LIMIT: usize = 4;
 
 /// Number of pages in a row without a polled build after which no further page is read: listings
 /// probably have the newest builds first (unknown, API contract, section 6). If more builds than
@@ -106,10 +103,9 @@ impl PollState {
     }
 }
 
-/// Returns the number of pages that are read to find this number of builds, whatever they show.
+/// Returns the maximum number of pages that are read to find this number of builds.
 pub(super) fn max_pages(builds: usize) -> usize {
-    let full_pages = builds.div_ceil(usize::try_from(BUILDS_PER_PAGE).unwrap_or(usize::MAX));
-    MIN_PAGE_LIMIT.max(full_pages + EXTRA_PAGES)
+    MIN_PAGE_LIMIT.max(builds / BUILDS_PER_PAGE_OF_LIMIT)
 }
 
 /// Returns the status of each build, in order.
@@ -162,12 +158,11 @@ async fn list(
 ) -> Result<HashMap<BuildId, RemoteBuild>, ApiError> {
     let requested: HashSet<&BuildId> = builds.iter().collect();
     let mut found = HashMap::new();
-    let (mut offset, mut pages, mut barren_pages) = (0, 0, 0);
+    let (mut offset, mut barren_pages) = (0, 0);
     // Listings probably have the newest builds first: a short page is enough for a few builds.
     let mut limit =
         (builds.len() as u64 + EXTRA_ROWS).next_multiple_of(EXTRA_ROWS).min(BUILDS_PER_PAGE);
-    loop {
-        pages += 1;
+    for _ in 0..max_pages(builds.len()) {
         state.cost += 1;
         let page = client.builds_within(offset, limit, state.attempts()).await?;
         let before = found.len();
@@ -179,13 +174,14 @@ async fn list(
         }
         barren_pages = if found.len() > before { 0 } else { barren_pages + 1 };
         let missing = requested.len() - found.len();
-        let pays = barren_pages < missing.max(MIN_BARREN_PAGES)
-            && (pages < max_pages(builds.len()) || found.len() >= pages * MIN_BUILDS_PER_PAGE);
         match page.next {
-            Some(next) if missing > 0 && pays => (offset, limit) = (next, BUILDS_PER_PAGE),
-            _ => return Ok(found),
+            Some(next) if missing > 0 && barren_pages < missing.max(MIN_BARREN_PAGES) => {
+                (offset, limit) = (next, BUILDS_PER_PAGE);
+            }
+            _ => break,
         }
     }
+    Ok(found)
 }
 
 /// Returns true if every status request would meet the same error.
