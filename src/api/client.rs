@@ -176,6 +176,12 @@ impl Client {
         self.caller.max_attempts
     }
 
+    /// Returns the run's limit on requests of a class, relative to the default limit.
+    pub fn relative_limit(&self, class: Class) -> f64 {
+        let limit = self.caller.connection.limiter.limit(class);
+        limit.per_second() / class.default_limit().per_second()
+    }
+
     /// Waits until `owner` may transfer images. Returns the number of images, between one and
     /// `max_images`, and the permit to hold until the response; unlimited owners need no permit.
     ///

@@ -10,9 +10,7 @@ use tokio::time::{Instant, timeout_at};
 use super::error::TransferUsage;
 use super::window::ClassWindow;
 use crate::base::budget::{Budget, RunLimit};
-use crate::base::limit::Class;
-#[cfg(any(test, feature = "test-support"))]
-use crate::base::limit::Limit;
+use crate::base::limit::{Class, Limit};
 use crate::base::name::Owner;
 use crate::http::notice::{Notice, ObserverRef};
 use crate::http::window::Admission;
@@ -65,6 +63,11 @@ impl RateLimiter {
         let queue = |class| (class, Arc::new(RateQueue::new(class, budget.of(class))));
         let queues = Class::ALL.into_iter().map(queue).collect();
         Self { queues, transfers: Mutex::default(), budget }
+    }
+
+    /// Returns the limit on requests of a class.
+    pub(super) fn limit(&self, class: Class) -> Limit {
+        self.budget.of(class).limit
     }
 
     /// Waits for a slot of a class.

@@ -108,6 +108,13 @@ pub struct Limit {
     pub window: Duration,
 }
 
+impl Limit {
+    /// Returns the number of requests (or images) per second.
+    pub(crate) fn per_second(self) -> f64 {
+        f64::from(self.count) / self.window.as_secs_f64()
+    }
+}
+
 impl fmt::Display for Limit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{:?}", self.count, self.window)

@@ -1,4 +1,7 @@
 //! Decides when to poll pending builds again. Pure: the caller passes the time.
+//!
+//! The numbers are for the default limit of 300 requests in 60 s. With another limit, a request counts as
+//! more or less than one.
 
 use std::time::Duration;
 
@@ -30,6 +33,8 @@ const MAX_DEBT: f64 = MAX_POLLS_PER_SECOND * 60.0 - MAX_COST;
 /// A token bucket of poll requests.
 #[derive(Debug)]
 pub(super) struct Pace {
+    /// The limit on requests, relative to the default limit.
+    scale: f64,
     /// Requests that may be sent now. Negative: a debt.
     tokens: f64,
     /// Tokens per second since `filled`.
@@ -42,9 +47,10 @@ pub(super) struct Pace {
 }
 
 impl Pace {
-    pub(super) fn new(now: Instant) -> Self {
+    /// Creates a full bucket. `scale` is the limit on requests, relative to the default limit.
+    pub(super) fn new(scale: f64, now: Instant) -> Self {
         let rate = POLLS_PER_SECOND;
-        Self { tokens: BURST_REQUESTS, rate, filled: now, last_cost: 0.0, ended: now }
+        Self { scale, tokens: BURST_REQUESTS, rate, filled: now, last_cost: 0.0, ended: now }
     }
 
     /// Returns the time of the next poll of `pending` builds. `youngest` is the time at which the
@@ -62,7 +68,7 @@ impl Pace {
         let from = last.unwrap_or(youngest);
         let gap = spacing(from.saturating_duration_since(youngest)) * (1 << failures.min(5));
         self.fill(now);
-        let cost = cost(pending);
+        let cost = (pages(pending) / self.scale).min(MAX_COST);
         // The cost of a large poll is paid back at the rate of large polls, even if few builds remain.
         self.rate = (POLLS_PER_SECOND * cost.max(self.last_cost)).min(MAX_POLLS_PER_SECOND);
         let until_full = Duration::from_secs_f64((cost - self.tokens).max(0.0) / self.rate);
@@ -73,7 +79,7 @@ impl Pace {
     /// Notes that a poll has ended and took `requests` requests.
     pub(super) fn spent(&mut self, requests: u32, now: Instant) {
         self.fill(now);
-        (self.last_cost, self.ended) = (f64::from(requests), now);
+        (self.last_cost, self.ended) = (f64::from(requests) / self.scale, now);
         self.tokens = (self.tokens - self.last_cost).max(-MAX_DEBT);
     }
 
@@ -86,9 +92,9 @@ impl Pace {
 }
 
 /// Returns the minimum number of requests for a poll of so many builds.
-fn cost(pending: usize) -> f64 {
+fn pages(pending: usize) -> f64 {
     let pages = (pending as u64).div_ceil(BUILDS_PER_PAGE);
-    f64::from(u32::try_from(pages).unwrap_or(u32::MAX)).clamp(1.0, MAX_COST)
+    f64::from(u32::try_from(pages).unwrap_or(u32::MAX)).max(1.0)
 }
 
 /// Returns the delay between two polls of builds of this age: a sixteenth of the age, from a quarter
@@ -109,7 +115,7 @@ mod tests {
     /// The same with `requests_each` requests per poll.
     fn polls_of(pending: usize, requests_each: u32, secs: u64) -> (Vec<f64>, u32) {
         let start = Instant::now();
-        let (mut pace, mut now, mut last) = (Pace::new(start), start, None);
+        let (mut pace, mut now, mut last) = (Pace::new(1.0, start), start, None);
         let (mut times, mut requests) = (Vec::new(), 0);
         loop {
             now = pace.next(pending, start, last, 0, now).max(now);
@@ -159,7 +165,7 @@ mod tests {
     #[test]
     fn the_last_few_of_many_unlisted_builds_are_polled_soon() {
         let start = Instant::now();
-        let mut pace = Pace::new(start);
+        let mut pace = Pace::new(1.0, start);
         for _ in 0..3 {
             pace.spent(500, start);
         }
@@ -173,7 +179,7 @@ mod tests {
     #[test]
     fn repeated_calls_do_not_extend_the_delay() {
         let start = Instant::now();
-        let mut pace = Pace::new(start);
+        let mut pace = Pace::new(1.0, start);
         pace.spent(1000, start);
         for secs in 0..60 {
             let now = start + Duration::from_secs(secs);
@@ -185,7 +191,7 @@ mod tests {
     #[test]
     fn a_long_poll_is_not_followed_by_another_at_once() {
         let (start, ended) = (Instant::now(), Instant::now() + Duration::from_secs(300));
-        let mut pace = Pace::new(start);
+        let mut pace = Pace::new(1.0, start);
         pace.spent(500, ended);
         let due = pace.next(500, start, Some(start), 5, ended);
         assert!(due > ended + Duration::from_secs(50), "{:?}", due - start);
@@ -194,7 +200,7 @@ mod tests {
     #[test]
     fn many_builds_that_end_at_once_leave_no_debt() {
         let start = Instant::now();
-        let mut pace = Pace::new(start);
+        let mut pace = Pace::new(1.0, start);
         let mut now = start;
         // A thousand short transfers that all end before the next poll, twenty times.
         for _ in 0..20 {
@@ -210,7 +216,7 @@ mod tests {
     #[test]
     fn new_builds_do_not_put_off_the_poll() {
         let start = Instant::now();
-        let mut pace = Pace::new(start);
+        let mut pace = Pace::new(1.0, start);
         let due = pace.next(1, start, Some(start), 0, start);
         for later in [100, 200, 249] {
             let young = start + Duration::from_millis(later);
@@ -219,9 +225,30 @@ mod tests {
     }
 
     #[test]
+    fn the_pace_follows_the_limit() {
+        for (scale, builds, each, seconds) in [
+            // A sixteenth of the default limit: half of it.
+            (1.0 / 16.0, 1, 1, 6.4),
+            (1.0, 375, 60, 24.0),
+            (8.0, 375, 60, 3.0),
+        ] {
+            let start = Instant::now();
+            let (mut pace, mut now) = (Pace::new(scale, start), start);
+            let mut last = None;
+            for _ in 0..40 {
+                last = Some(now);
+                pace.spent(each, now);
+                now = pace.next(builds, now, last, 0, now);
+            }
+            let delay = (now - last.unwrap()).as_secs_f64();
+            assert!((delay - seconds).abs() < 0.01, "{scale}: {delay}");
+        }
+    }
+
+    #[test]
     fn failures_make_polls_rare() {
         let start = Instant::now();
-        let at = |failures| Pace::new(start).next(1, start, Some(start), failures, start) - start;
+        let at = |failures| Pace::new(1.0, start).next(1, start, Some(start), failures, start) - start;
         assert_eq!(at(0).as_millis(), 250);
         assert_eq!(at(3).as_secs(), 2);
         assert_eq!(at(99).as_secs(), 8);

@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use super::pace::Pace;
 use crate::api::poll::{PollState, poll_builds};
 use crate::api::{ApiError, BuildProgress, Client, ErrorKind, RemoteBuild};
+use crate::base::limit::Class;
 use crate::base::name::BuildId;
 
 /// Minimum number of failed polls of one build in a row before its step fails.
@@ -106,7 +107,8 @@ impl Poller {
 async fn run(client: Client, mut receiver: mpsc::UnboundedReceiver<Watch>) {
     let mut watches = Watches::new(patience(client.max_attempts()));
     let mut listing = PollState::quick();
-    let mut pace = Pace::new(Instant::now());
+    let scale = client.relative_limit(Class::Status).min(client.relative_limit(Class::List));
+    let mut pace = Pace::new(scale, Instant::now());
     let mut last_poll = None;
     loop {
         if watches.by_build.is_empty() {
