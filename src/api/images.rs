@@ -36,7 +36,11 @@ pub struct ImagesPage {
 /// The distinct images of some rows, of all owners. This is what the service counts (API
 /// contract, section 3).
 #[derive(Default)]
-pub(super) struct DistinctImages(HashMap<(String, String), HashSet<Owner>>);
+pub(super) struct DistinctImages {
+    /// Named owners of each name and tag.
+    owners: HashMap<(String, String), HashSet<Owner>>,
+    count: usize,
+}
 
 impl DistinctImages {
     pub(super) fn of(rows: &[ImageRow]) -> Self {
@@ -47,14 +51,19 @@ impl DistinctImages {
 
     pub(super) fn add(&mut self, rows: &[ImageRow]) {
         for row in rows {
-            let owners = self.0.entry((row.name.clone(), row.tag.clone())).or_default();
+            let keys = self.owners.len();
+            let owners = self.owners.entry((row.name.clone(), row.tag.clone())).or_default();
+            let named = owners.len();
             owners.extend(row.owner.clone());
+            // A first owner may own the image that was counted without one.
+            let is_further_owner = named > 0 && owners.len() > named;
+            self.count += usize::from(is_further_owner || self.owners.len() > keys);
         }
     }
 
     /// Returns the number of images. A row without an owner may belong to any of the named owners.
     pub(super) fn count(&self) -> usize {
-        self.0.values().map(|owners| owners.len().max(1)).sum()
+        self.count
     }
 }
 
@@ -166,6 +175,27 @@ mod tests {
 
     fn team() -> Owner {
         Owner::Team("t&x=1".to_owned())
+    }
+
+    #[test]
+    fn an_image_counts_once_for_each_owner() {
+        let row = |name: &str, owner: Option<&str>| {
+            let row = json!({
+                "imageName": name, "imageTag": "1", "status": "COMPLETED", "ownerType": owner,
+                "teamId": "t",
+            });
+            crate::api::response::image_row(&row).unwrap()
+        };
+        let (team, personal) = (Some("team"), Some("personal"));
+        for (rows, count) in [
+            (&[][..], 0),
+            (&[("a", None), ("a", None), ("b", None)], 2),
+            (&[("a", None), ("a", team), ("a", team)], 1),
+            (&[("a", team), ("a", None), ("a", personal)], 2),
+        ] {
+            let rows: Vec<ImageRow> = rows.iter().map(|(name, owner)| row(name, *owner)).collect();
+            assert_eq!(DistinctImages::of(&rows).count(), count, "{rows:?}");
+        }
     }
 
     #[tokio::test(start_paused = true)]
