@@ -80,8 +80,7 @@ pub(super) struct Call<'a> {
     body: Option<Bytes>,
     /// Ends waits, never a request that was sent.
     stop: Option<&'a CancellationToken>,
-    /// True if the caller looks up the result of a lost call before it repeats the call. If false,
-    /// a lost call fails.
+    /// True if the caller looks up the result of a lost call and repeats it. If false, it fails.
     can_look_up: bool,
     /// True for a request of transfers: if their limit is reached, the call fails, and the caller
     /// asks for fewer.
@@ -190,6 +189,7 @@ impl Caller {
         loop {
             let permit = self.connection.limiter.acquire(call.class, &observer);
             let mut permit = call.unless_stopped(permit).await?;
+            // The wait for the class, or a pause, may have outlasted the turn.
             if let Some(transfer) = &transfer {
                 call.unless_stopped(transfer.until_turn(&observer)).await?;
             }
@@ -271,8 +271,8 @@ impl Caller {
         }
     }
 
-    /// Sends a call once and reads the response. A redirect within the service is another request,
-    /// which waits for the rate limit again.
+    /// Sends a call once and reads the response. A redirect within the service is another request, which
+    /// waits for the rate limit again.
     async fn send(
         &self,
         call: &Call<'_>,

@@ -200,11 +200,10 @@ impl Client {
         stop.run_until_cancelled(permit).await.ok_or_else(|| ApiError::stopped(INITIATE))
     }
 
-    /// Waits until the run may use its permit, or until `stop` is cancelled: a run with less than one
-    /// image of a window has turns.
-    pub async fn transfer_turn(&self, permit: &Permit, stop: &CancellationToken) {
+    /// Waits for the run's turn to transfer images. Returns false if `stop` is cancelled first.
+    pub async fn transfer_turn(&self, permit: &Permit, stop: &CancellationToken) -> bool {
         let observer = |notice| self.caller.notify(notice);
-        stop.run_until_cancelled(permit.until_turn(&observer)).await;
+        stop.run_until_cancelled(permit.until_turn(&observer)).await.is_some()
     }
 
     /// Records that the service refused transfers: those of the permit's owner pause, and the next

@@ -51,13 +51,13 @@ impl DistinctImages {
 
     pub(super) fn add(&mut self, rows: &[ImageRow]) {
         for row in rows {
-            let keys = self.owners.len();
+            let keys_before = self.owners.len();
             let owners = self.owners.entry((row.name.clone(), row.tag.clone())).or_default();
-            let named = owners.len();
+            let owners_before = owners.len();
             owners.extend(row.owner.clone());
             // A first owner may own the image that was counted without one.
-            let is_further_owner = named > 0 && owners.len() > named;
-            self.count += usize::from(is_further_owner || self.owners.len() > keys);
+            let is_further_owner = owners_before > 0 && owners.len() > owners_before;
+            self.count += usize::from(is_further_owner || self.owners.len() > keys_before);
         }
     }
 
@@ -184,7 +184,7 @@ mod tests {
                 "imageName": name, "imageTag": "1", "status": "COMPLETED", "ownerType": owner,
                 "teamId": "t",
             });
-            crate::api::response::image_row(&row).unwrap()
+            response::image_row(&row).unwrap()
         };
         let (team, personal) = (Some("team"), Some("personal"));
         for (rows, count) in [

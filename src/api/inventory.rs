@@ -11,8 +11,8 @@ use super::response::{BuildProgress, ImageRow};
 use crate::base::image_path::ImagePath;
 use crate::base::name::{ImageRef, Owner, Visibility};
 
-/// Maximum number of pages: a million images. A longer listing counts as endless.
-const MAX_PAGES: usize = 4000;
+/// Maximum number of pages: 250,000 images. A longer listing counts as endless.
+const MAX_PAGES: usize = 1000;
 
 /// Maximum number of passes over a listing that changes while it is read.
 const MAX_PASSES: usize = 3;

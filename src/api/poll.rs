@@ -18,12 +18,12 @@ const MAX_SINGLE_POLLS: usize = 3;
 
 /// Minimum for the maximum number of pages of one poll. A build on none of them is polled by a
 /// single request.
-const MIN_PAGE_LIMIT: usize = 20;
+pub(super) const MIN_PAGE_LIMIT: usize = 20;
 
-/// Polled builds for each page of the maximum: pages that show none of them cost at most a quarter of the
-/// single requests that follow. If many runs use one account, a listing has thousands of builds of the
-/// others.
-const BUILDS_PER_PAGE_OF_LIMIT: usize = 4;
+/// Number of polled builds for which one more page is allowed: if no page shows them, many pages cost a
+/// quarter of the single requests that follow. With many runs on one account, thousands of builds of other
+/// runs may precede them.
+const BUILDS_PER_ALLOWED_PAGE: usize = 4;
 
 /// Number of pages in a row without a polled build after which no further page is read: listings
 /// probably have the newest builds first (unknown, API contract, section 6). If more builds than
@@ -103,9 +103,9 @@ impl PollState {
     }
 }
 
-/// Returns the maximum number of pages that are read to find this number of builds.
-pub(super) fn max_pages(builds: usize) -> usize {
-    MIN_PAGE_LIMIT.max(builds / BUILDS_PER_PAGE_OF_LIMIT)
+/// Returns the maximum number of pages of one poll of this number of builds.
+fn max_pages(builds: usize) -> usize {
+    MIN_PAGE_LIMIT.max(builds / BUILDS_PER_ALLOWED_PAGE)
 }
 
 /// Returns the status of each build, in order.

@@ -236,8 +236,14 @@ impl Permit {
         self.queue.window().maximum()
     }
 
-    /// Waits for a turn of the run, if its share of the limit is less than one request: what is prepared
-    /// between the permit and the request may take longer than a turn.
+    /// True if the request may be sent now: always, unless the run has turns.
+    pub fn is_in_turn(&self) -> bool {
+        self.queue.window().next_turn(Instant::now()).is_none()
+    }
+
+    /// Waits for the run's next turn, unless it is its turn now. Only runs whose share is below one request
+    /// per window have turns. Call it right before the request is sent: a turn is short, and may be over
+    /// once the transfer is recorded.
     pub(super) async fn until_turn(&self, observer: ObserverRef<'_>) {
         loop {
             let now = Instant::now();

@@ -5,9 +5,9 @@ use std::collections::HashSet;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::client::Client;
+use super::client::{BUILDS_PER_PAGE, Client};
 use super::error::ApiError;
-use super::poll::max_pages;
+use super::poll::MIN_PAGE_LIMIT;
 use super::response::{BuildProgress, RemoteBuild};
 use crate::base::name::{BuildId, ImageRef, Owner};
 use crate::base::source_ref::{RegistryKind, SourceRef};
@@ -23,6 +23,9 @@ const LOCAL_CLOCK_TOLERANCE: SignedDuration = SignedDuration::from_mins(10);
 /// Tolerated timestamp disorder between neighbouring rows of a newest-first listing: builds that
 /// are created at once do not get their time and their position in the same moment.
 const DISORDER_TOLERANCE: SignedDuration = SignedDuration::from_secs(5);
+
+/// Pages in addition to those that the builds of the lost requests fill: other users build as well.
+const EXTRA_PAGES: usize = 10;
 
 /// A build request whose response was lost.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,7 +77,9 @@ pub(crate) async fn recover_builds(
     }
     let mut listed = ListedBuilds::default();
     let mut offset = 0;
-    for _ in 0..max_pages(requests.len()) {
+    let full_pages =
+        requests.len().div_ceil(usize::try_from(BUILDS_PER_PAGE).unwrap_or(usize::MAX));
+    for _ in 0..MIN_PAGE_LIMIT.max(full_pages + EXTRA_PAGES) {
         let page = client.builds(offset).await?;
         if let Some(date) = page.date {
             let offset = date.duration_since(Timestamp::now());

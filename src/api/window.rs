@@ -14,6 +14,9 @@ use crate::http::window::{Admission, SlidingWindow, pause_after};
 /// into single images: 1/20 costs at most 5 % of what the limit allows.
 const MAX_IDLE_FRACTION: u32 = 20;
 
+/// Minimum time before a turn in which a request may be prepared, unless turns are too frequent.
+const PREPARATION: Duration = Duration::from_secs(10);
+
 /// A sliding window that adapts to other users of the same limit.
 ///
 /// A 429 shows that somebody else uses the limit too. The window then admits 30 % less, or what the
@@ -43,9 +46,11 @@ impl ClassWindow {
     pub(super) fn of_run(run: RunLimit, clock: SystemTime, now: Instant) -> Self {
         let RunLimit { limit, turns } = run;
         let turns = turns.map(|turns| (turns, now + time_to_turn(turns, clock)));
-        // A slot is free again one window after the response, and the next turn must find it free.
-        let length =
-            turns.map_or(limit.window, |(turns, _)| limit.window.saturating_sub(turns.step));
+        // A slot is free again one window after the response. With turns, it is free some time before the
+        // next one, in which the transfer is recorded.
+        let length = turns.map_or(limit.window, |(turns, _)| {
+            limit.window.saturating_sub(turns.step.max(PREPARATION)).max(limit.window / 2)
+        });
         let window = SlidingWindow::new(length);
         Self { limit, window, capacity: limit.count, quiet_since: None, turns }
     }
@@ -74,8 +79,8 @@ impl ClassWindow {
         }
     }
 
-    /// Takes as many of `max_slots` as are free, at least one. The caller waits for a turn of the run
-    /// itself: see [`ClassWindow::next_turn`].
+    /// Takes as many of `max_slots` as are free, at least one. Does not wait for a turn; the caller does
+    /// that (see [`ClassWindow::next_turn`]).
     ///
     /// If fewer than `max_slots` and fewer than half of the capacity are free, waits for the next
     /// slot, for up to 1/20 of the window in all. `first_free` holds the time at which this caller
@@ -104,7 +109,7 @@ impl ClassWindow {
         self.window.take(free.min(max_slots))
     }
 
-    /// Returns the beginning of the next turn, if it is the turn of another run now.
+    /// Returns the beginning of the run's next turn, if it is not its turn now.
     pub(super) fn next_turn(&self, now: Instant) -> Option<Instant> {
         let (turns, first) = self.turns?;
         let Some(elapsed) = now.checked_duration_since(first) else { return Some(first) };
@@ -453,7 +458,7 @@ mod tests {
         assert_eq!(window.admit(1, at(0)), Admission::At(at(1625)));
         assert_eq!(window.admit(1, at(1625)), Admission::Granted(1));
         window.complete(1, at(2000));
-        assert_eq!(window.admit(1, at(2001)), Admission::At(at(2000 + 1575)));
+        assert_eq!(window.admit(1, at(2001)), Admission::At(at(2000 + 1050)));
         assert_eq!(window.admit_up_to(5, &mut None, at(3600)), Admission::Granted(1));
         assert_eq!(window.next_turn(at(3600)), Some(at(3725)));
         assert_eq!(window.next_turn(at(3749)), None);

@@ -1,7 +1,7 @@
 //! Decides when to poll pending builds again. Pure: the caller passes the time.
 //!
-//! The numbers are for the default limit of 300 requests in 60 s. With another limit, a request counts as
-//! more or less than one.
+//! The numbers are for the default limit of 300 requests in 60 s. With another limit, requests are divided
+//! by the ratio of that limit to the default.
 
 use std::time::Duration;
 
@@ -23,7 +23,8 @@ const POLLS_PER_SECOND: f64 = 0.8;
 /// a share. Reached with many builds, or if the listing is of no use and each build is polled alone.
 const MAX_POLLS_PER_SECOND: f64 = 2.5;
 
-/// Maximum delay between polls, whatever a poll costs and however often it has failed.
+/// Maximum delay between polls, whatever a poll costs and however often it has failed. With less than two
+/// requests per minute, polls use more than half of the limit.
 const MAX_DELAY: Duration = Duration::from_secs(60);
 
 /// Maximum debt, in requests: what [`MAX_DELAY`] pays back. A larger debt would outlast the builds
@@ -35,12 +36,12 @@ const MAX_DEBT: f64 = MAX_POLLS_PER_SECOND * 60.0 - MAX_COST;
 pub(super) struct Pace {
     /// The limit on requests, relative to the default limit.
     scale: f64,
-    /// Requests that may be sent now. Negative: a debt.
+    /// Requests that may be sent now, over `scale`. Negative: a debt.
     tokens: f64,
     /// Tokens per second since `filled`.
     rate: f64,
     filled: Instant,
-    /// Requests of the last poll.
+    /// Requests of the last poll, over `scale`.
     last_cost: f64,
     /// End of the last poll.
     ended: Instant,
@@ -91,7 +92,7 @@ impl Pace {
     }
 }
 
-/// Returns the minimum number of requests for a poll of so many builds.
+/// Returns the minimum number of listing pages that show so many builds.
 fn pages(pending: usize) -> f64 {
     let pages = (pending as u64).div_ceil(BUILDS_PER_PAGE);
     f64::from(u32::try_from(pages).unwrap_or(u32::MAX)).max(1.0)
@@ -227,7 +228,7 @@ mod tests {
     #[test]
     fn the_pace_follows_the_limit() {
         for (scale, builds, each, seconds) in [
-            // A sixteenth of the default limit: half of it.
+            // A sixteenth of the default limit: polls use half of it.
             (1.0 / 16.0, 1, 1, 6.4),
             (1.0, 375, 60, 24.0),
             (8.0, 375, 60, 3.0),
@@ -248,7 +249,8 @@ mod tests {
     #[test]
     fn failures_make_polls_rare() {
         let start = Instant::now();
-        let at = |failures| Pace::new(1.0, start).next(1, start, Some(start), failures, start) - start;
+        let at =
+            |failures| Pace::new(1.0, start).next(1, start, Some(start), failures, start) - start;
         assert_eq!(at(0).as_millis(), 250);
         assert_eq!(at(3).as_secs(), 2);
         assert_eq!(at(99).as_secs(), 8);

@@ -107,8 +107,7 @@ impl Poller {
 async fn run(client: Client, mut receiver: mpsc::UnboundedReceiver<Watch>) {
     let mut watches = Watches::new(patience(client.max_attempts()));
     let mut listing = PollState::quick();
-    let scale = client.relative_limit(Class::Status).min(client.relative_limit(Class::List));
-    let mut pace = Pace::new(scale, Instant::now());
+    let mut pace = Pace::new(client.relative_limit(Class::Status), Instant::now());
     let mut last_poll = None;
     loop {
         if watches.by_build.is_empty() {

@@ -117,6 +117,7 @@ async fn serve(
             continue;
         };
         let batch = queue.take(max);
+        sender.enter(Phase::Submit, &batch);
         let (sender, retries) = (sender.clone(), retries.clone());
         tokio::spawn(async move {
             // A retry goes to the end of the queue.
@@ -153,10 +154,13 @@ impl BatchSender {
             }
             return Vec::new();
         }
-        if let Some(permit) = &permit {
-            self.client.transfer_turn(permit, &self.stopping).await;
+        // Recorded before the turn, because a turn is short.
+        if let Some(permit) = permit.as_ref().filter(|permit| !permit.is_in_turn()) {
+            self.enter(Phase::Wait, &batch);
+            if self.client.transfer_turn(permit, &self.stopping).await {
+                self.enter(Phase::Submit, &batch);
+            }
         }
-        self.enter(Phase::Submit, &batch);
         let outcome = self.send(batch, permit.as_mut()).await;
         drop(permit);
         let BatchOutcome { mut accepted, mut failed, retry, unreported, unassigned } = outcome;
