@@ -82,8 +82,7 @@ pub(super) struct Call<'a> {
     stop: Option<&'a CancellationToken>,
     /// True if the caller looks up the result of a lost call and repeats it. If false, it fails.
     can_look_up: bool,
-    /// True for a request of transfers: if their limit is reached, the call fails, and the caller
-    /// asks for fewer.
+    /// True for a request of transfers. If their limit is reached, the caller asks for fewer.
     is_transfer: bool,
 }
 
@@ -189,8 +188,8 @@ impl Caller {
         loop {
             let permit = self.connection.limiter.acquire(call.class, &observer);
             let mut permit = call.unless_stopped(permit).await?;
-            // The wait for the class, or a pause, may have outlasted the turn.
             if let Some(transfer) = &transfer {
+                // The waits before may have outlasted the turn.
                 call.unless_stopped(transfer.until_turn(&observer)).await?;
             }
             let response = self.send(call, &mut permit).await;

@@ -14,8 +14,8 @@ use crate::http::window::{Admission, SlidingWindow, pause_after};
 /// into single images: 1/20 costs at most 5 % of what the limit allows.
 const MAX_IDLE_FRACTION: u32 = 20;
 
-/// Minimum time before a turn in which a request may be prepared, unless turns are too frequent.
-const PREPARATION: Duration = Duration::from_secs(10);
+/// Minimum time to record a transfer before its turn, unless turns are less than twice as far apart.
+const MIN_PREPARATION_TIME: Duration = Duration::from_secs(10);
 
 /// A sliding window that adapts to other users of the same limit.
 ///
@@ -49,7 +49,7 @@ impl ClassWindow {
         // A slot is free again one window after the response. With turns, it is free some time before the
         // next one, in which the transfer is recorded.
         let length = turns.map_or(limit.window, |(turns, _)| {
-            limit.window.saturating_sub(turns.step.max(PREPARATION)).max(limit.window / 2)
+            limit.window.saturating_sub(turns.step.max(MIN_PREPARATION_TIME)).max(limit.window / 2)
         });
         let window = SlidingWindow::new(length);
         Self { limit, window, capacity: limit.count, quiet_since: None, turns }
