@@ -80,7 +80,7 @@ pub(super) struct Call<'a> {
     body: Option<Bytes>,
     /// Ends waits, never a request that was sent.
     stop: Option<&'a CancellationToken>,
-    /// True if the caller looks up the result of a lost call and repeats it. If false, it fails.
+    /// True if the caller looks up the result of a lost call. If false, a lost call fails.
     can_look_up: bool,
     /// True for a request of transfers. If their limit is reached, the caller asks for fewer.
     is_transfer: bool,

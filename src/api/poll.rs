@@ -20,9 +20,9 @@ const MAX_SINGLE_POLLS: usize = 3;
 /// single request.
 pub(super) const MIN_PAGE_LIMIT: usize = 20;
 
-/// Number of polled builds for which one more page is allowed: if no page shows them, many pages cost a
-/// quarter of the single requests that follow. With many runs on one account, thousands of builds of other
-/// runs may precede them.
+/// Number of polled builds for each page of the maximum. If no page shows them, the pages beyond the minimum
+/// cost at most a quarter of the single requests that follow. With many runs on one account, thousands of
+/// builds of other runs may precede them.
 const BUILDS_PER_ALLOWED_PAGE: usize = 4;
 
 /// Number of pages in a row without a polled build after which no further page is read: listings

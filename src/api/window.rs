@@ -14,7 +14,8 @@ use crate::http::window::{Admission, SlidingWindow, pause_after};
 /// into single images: 1/20 costs at most 5 % of what the limit allows.
 const MAX_IDLE_FRACTION: u32 = 20;
 
-/// Minimum time to record a transfer before its turn, unless turns are less than twice as far apart.
+/// Minimum time before a turn in which its transfer may be recorded, if that is at most half of the time
+/// between two turns.
 const MIN_PREPARATION_TIME: Duration = Duration::from_secs(10);
 
 /// A sliding window that adapts to other users of the same limit.

@@ -26,8 +26,8 @@ pub fn encode(service: &str, state: &State) -> String {
     text.push_str(HEADER);
     let mut line = |indent: usize, key: &str, value: &str| {
         let space = if value.is_empty() { "" } else { " " };
-        text.extend(iter::repeat_n(' ', indent).chain(key.chars()));
-        text.extend([":", space, value, "\n"]);
+        text.extend(iter::repeat_n(' ', indent));
+        text.extend([key, ":", space, value, "\n"]);
     };
     // The lowest version that can represent the state, so that an older imgplan reads what it can:
     // version 2 has `pins`, `protect` and `image`, which an older imgplan would drop. Without `image`,
